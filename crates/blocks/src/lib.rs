@@ -1,0 +1,13 @@
+//! The Block Processor: one file per block kind. Takes a block's configuration, its input and [`Calls`]; returns an
+//! output or a typed failure. Synchronous and free of I/O: what a block wants from outside it returns as
+//! [`Step::Wait`], so the same code runs on a pool thread, in place on the supervisor's loop, and in a worker.
+//!
+//! Start with [`Execution`].
+
+pub mod calls;
+pub mod execution;
+pub mod output;
+
+pub use calls::{Calls, Interrupted};
+pub use execution::{CallId, Execution, Job, Outcome, Resume, Step, Weight};
+pub use output::Output;

@@ -1,0 +1,32 @@
+//! The kinds of blocks: one file each, this file only the enum and the match.
+
+pub mod fetch;
+pub mod hook;
+pub mod html_scraper;
+pub mod response;
+
+/// Kind and typed configuration of a block.
+#[derive(Debug)]
+pub enum BlockConfig {
+    /// HTTP path → run.
+    Hook(hook::Hook),
+    /// HTTP request.
+    Fetch(fetch::Fetch),
+    /// HTML → JSON by CSS rules.
+    HtmlScraper(html_scraper::HtmlScraper),
+    /// The reply.
+    Response(response::Response),
+}
+
+impl BlockConfig {
+    /// The type's name in a definition.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Hook(_) => "hook",
+            Self::Fetch(_) => "fetch",
+            Self::HtmlScraper(_) => "html-scraper",
+            Self::Response(_) => "response",
+        }
+    }
+}

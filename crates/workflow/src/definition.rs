@@ -1,0 +1,110 @@
+//! What a valid definition is, once parsed: immutable, every reference resolved, every template and selector compiled.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::block::BlockConfig;
+use crate::template::{Expression, JsonTemplate};
+
+/// One version of a workflow.
+#[derive(Debug)]
+pub struct Definition {
+    /// Name: from the document, or the stem of its file.
+    pub name: String,
+    /// SHA-256 of the canonical JSON of the document, hexadecimal: comments, spacing and key order do not change it.
+    pub version: String,
+    /// For people.
+    pub description: Option<String>,
+    /// Scheduling priority, 0 to 9.
+    pub priority: u8,
+    /// Where its blocks are to run.
+    pub isolation: Isolation,
+    /// Limit for a whole run.
+    pub timeout: Option<Duration>,
+    /// Most runs of it under way at once.
+    pub concurrency: Option<NonZeroU32>,
+    /// Limits of its runs.
+    pub limits: Limits,
+    /// What its blocks do after their last failed attempt, unless they say otherwise.
+    pub on_error: OnError,
+    /// Hosts that stand literally in it (lower case, no port): they may resolve to addresses that are not public.
+    pub literal_hosts: Vec<String>,
+    /// Its blocks, at least one.
+    pub blocks: Vec<Block>,
+}
+
+/// Where blocks run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// As each block needs.
+    Auto,
+    /// Always on the light pool.
+    Thread,
+    /// Always in a process of their own.
+    Process,
+}
+
+/// Limits of one run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Memory in bytes.
+    pub memory_bytes: Option<u64>,
+    /// CPU time.
+    pub cpu: Option<Duration>,
+}
+
+/// One block.
+#[derive(Debug)]
+pub struct Block {
+    /// Id, unique in the definition: as written, else its type, with `-2`, `-3`… where that is taken.
+    pub id: String,
+    /// Predefined input; without it a block takes the output of what it depends on.
+    pub input: Option<JsonTemplate>,
+    /// Positions of the blocks it waits for; without `dependencies` in the document, the block before it.
+    pub dependencies: Vec<usize>,
+    /// Limit for one attempt.
+    pub timeout: Option<Duration>,
+    /// Skips the block when it is false.
+    pub when: Option<Expression>,
+    /// Runs the block once for each element of this list.
+    pub for_each: Option<ForEach>,
+    /// What happens after a failed attempt.
+    pub retry: Retry,
+    /// What happens after the last failed attempt.
+    pub on_error: OnError,
+    /// Its kind and configuration.
+    pub config: BlockConfig,
+}
+
+/// `for_each` and `parallel`. Inside, `item` and `index` are names; the block's output is the list of outputs in order.
+#[derive(Debug)]
+pub struct ForEach {
+    /// Must yield a list.
+    pub items: Expression,
+    /// How many elements may be under way at once, at least 1.
+    pub parallel: usize,
+}
+
+/// A retry policy. The delay before attempt *n + 1* is `delay × backoff^(n-1)`, at most `delay_max`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retry {
+    /// Attempts in all, at least 1.
+    pub attempts: u32,
+    /// Delay before the second attempt.
+    pub delay: Duration,
+    /// Factor from one delay to the next, at least 1.
+    pub backoff: f64,
+    /// Longest delay.
+    pub delay_max: Duration,
+    /// Whether delays are spread at random.
+    pub jitter: bool,
+}
+
+/// What happens after the last failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// The run fails.
+    Fail,
+    /// The block is SKIPPED and its input passed on.
+    Skip,
+}

@@ -1,0 +1,131 @@
+//! Calls: what a block asks of the supervisor. The light lane answers them in-process, a worker over its socket.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// One request of a block to the world outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call {
+    /// An HTTP request.
+    Fetch(FetchCall),
+}
+
+impl Call {
+    /// What a run that waits for this call is BLOCKED on, as `runlet ps` prints it: `fetch example.org`.
+    #[must_use]
+    pub fn blocked_on(&self) -> String {
+        match self {
+            Self::Fetch(fetch) => format!("fetch {}", host_of(&fetch.url)),
+        }
+    }
+}
+
+/// Host and port of a URL, cut out without judging the rest: this is a label, not a check.
+fn host_of(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = after_scheme.split(['/', '?', '#']).next().unwrap_or(after_scheme);
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+/// The answer to a [`Call`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// To [`Call::Fetch`].
+    Fetch(Box<FetchReply>),
+    /// The call failed.
+    Failed(Failure),
+}
+
+/// An HTTP request, fully rendered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchCall {
+    /// Upper-case method.
+    pub method: String,
+    /// Absolute URL, `http` or `https`, query parameters included.
+    pub url: String,
+    /// Hosts (lower case, without port) that stand literally in the definition: their author chose them, so they may
+    /// resolve to addresses that are not public.
+    pub literal_hosts: Vec<String>,
+    /// Header fields in order.
+    pub headers: Vec<(String, String)>,
+    /// The body, if there is one.
+    pub body: Option<Bytes>,
+    /// Limit for the whole exchange, body included, in milliseconds.
+    pub timeout_ms: u64,
+    /// Limit for DNS, TCP and TLS together, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How many redirects are followed; 0 returns the redirect itself.
+    pub redirects_max: u16,
+    /// Limit of the body in bytes, counted after decompression.
+    pub body_bytes_max: u64,
+    /// Whether the server's certificate is verified.
+    pub tls_verify: bool,
+    /// PEM file with certificate authorities trusted beside the system's.
+    pub ca_file: Option<String>,
+    /// WHATWG encoding label that overrides what the response says.
+    pub encoding: Option<String>,
+    /// How the body is to be delivered.
+    pub body_as: BodyAs,
+}
+
+/// How a response body is to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyAs {
+    /// Text when the media type is text, JSON, XML, form data or unknown but valid UTF-8; bytes otherwise.
+    Auto,
+    /// Text, whatever the media type says.
+    Text,
+    /// Bytes.
+    Bytes,
+}
+
+/// An HTTP response.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchReply {
+    /// HTTP status.
+    pub status: u16,
+    /// The URL that answered, after redirects.
+    pub url: String,
+    /// Header fields in order; names in lower case; `content-encoding` is gone when the body was decompressed.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Body,
+    /// URLs that redirected, in order.
+    pub redirects: Vec<String>,
+    /// Time from the first byte sent to the last byte read, in microseconds.
+    pub elapsed_us: u64,
+}
+
+/// A response body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// Decoded text, and the WHATWG name of the encoding it was in.
+    Text {
+        /// The text.
+        text: String,
+        /// Encoding name, such as `UTF-8` or `windows-1252`.
+        encoding: String,
+    },
+    /// Raw bytes.
+    Bytes(Bytes),
+}
+
+impl Body {
+    /// Length in bytes of what is carried.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text { text, .. } => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether nothing is carried.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

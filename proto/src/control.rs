@@ -1,0 +1,389 @@
+//! The control socket: what the CLI and the gateway ask of the supervisor, and what it answers.
+//!
+//! One connection carries many requests at once. The client numbers them; every [`Reply`] to request *n* travels in a
+//! [`ServerMessage`] with id *n*. A request has exactly one reply, except the streaming ones, which say how they end.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::hook::{HookAnswer, HookRequest, RouteTable};
+use crate::ids::{Priority, RunId};
+use crate::state::{BlockStatus, Lane, RunState};
+
+/// A numbered request. Ids are the client's choice; one in use must not be used again before its last reply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientMessage {
+    /// Number of the request within its connection.
+    pub id: u64,
+    /// The request.
+    pub request: Request,
+}
+
+/// A reply to the request of the same id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerMessage {
+    /// The request's number.
+    pub id: u64,
+    /// The reply.
+    pub reply: Reply,
+}
+
+/// What can be asked of the supervisor. Any of them may be answered [`Reply::Refused`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Check and deploy a definition; it replaces the workflow of the same name. → [`Reply::Deployed`]
+    Deploy(SourceText),
+    /// Remove a workflow; live runs finish. → [`Reply::Removed`]
+    Remove {
+        /// Name of the workflow.
+        workflow: String,
+    },
+    /// List the deployed workflows. → [`Reply::Workflows`]
+    Workflows,
+    /// Start a run. → [`Reply::Accepted`], and with `follow` any number of [`Reply::Event`], then [`Reply::Ended`].
+    Start(Start),
+    /// Start a run from a hook. → [`Reply::Hook`]
+    Hook(HookRequest),
+    /// The client no longer waits for request `id` of this connection: a hook's run is stopped, a stream ends. No reply.
+    Abandon {
+        /// Number of the abandoned request.
+        id: u64,
+    },
+    /// List runs. → [`Reply::Runs`]
+    Runs {
+        /// Finished runs too, as far as they are remembered.
+        all: bool,
+    },
+    /// The whole Workflow Control Block of a run. → [`Reply::Inspected`]
+    Inspect {
+        /// Id of the run, or a prefix that names only one.
+        run: String,
+    },
+    /// Log lines of a run. → any number of [`Reply::Log`], then [`Reply::LogEnd`] (with `follow`: when the run ends).
+    Logs {
+        /// Id of the run, or a prefix that names only one.
+        run: String,
+        /// Wait for further lines while the run lives.
+        follow: bool,
+    },
+    /// Change a live run. → [`Reply::Changed`]
+    Signal {
+        /// Id of the run, or a prefix that names only one.
+        run: String,
+        /// What is to be done to it.
+        signal: RunSignal,
+    },
+    /// Follow the hook routes. → [`Reply::Routes`] now and after each change, without end.
+    WatchRoutes,
+    /// How the supervisor is. → [`Reply::Status`]
+    Status,
+}
+
+/// The text of a definition, and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceText {
+    /// File name for diagnostics; its stem is the workflow's name unless the text says otherwise.
+    pub file: String,
+    /// The JSON or JSONC text.
+    pub text: String,
+}
+
+/// A run to be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// What to run.
+    pub target: Target,
+    /// The run's input as JSON text; absent means `null`.
+    pub input: Option<Bytes>,
+    /// Instead of the workflow's own priority.
+    pub priority: Option<Priority>,
+    /// Stream events until the run ends; if the connection closes before, the run goes on.
+    pub follow: bool,
+}
+
+/// What a run executes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// A deployed workflow, by name.
+    Workflow(String),
+    /// A definition that is run once and not deployed.
+    Inline(SourceText),
+}
+
+/// What can be done to a live run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunSignal {
+    /// End it; its running blocks are cancelled.
+    Stop,
+    /// Dispatch nothing more of it until it is resumed.
+    Pause,
+    /// Undo a pause.
+    Resume,
+    /// Change its priority.
+    Renice(Priority),
+}
+
+/// What the supervisor answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The request was not carried out.
+    Refused(Refusal),
+    /// The definition is live.
+    Deployed {
+        /// What is deployed now.
+        workflow: WorkflowSummary,
+        /// Version it replaced, if it replaced another.
+        replaced: Option<String>,
+    },
+    /// The workflow is gone.
+    Removed {
+        /// What was removed.
+        workflow: WorkflowSummary,
+    },
+    /// Deployed workflows by name.
+    Workflows(Vec<WorkflowSummary>),
+    /// The run exists.
+    Accepted(RunId),
+    /// Something happened in a followed run.
+    Event(RunEvent),
+    /// A followed run ended. The last reply to its request.
+    Ended(RunEnd),
+    /// A hook's answer.
+    Hook(HookAnswer),
+    /// Runs, newest first.
+    Runs(Vec<RunSummary>),
+    /// A Workflow Control Block as JSON text.
+    Inspected(Bytes),
+    /// Log lines.
+    Log(Vec<LogLine>),
+    /// No further log lines. The last reply to its request.
+    LogEnd,
+    /// The run's state after a signal.
+    Changed(RunSummary),
+    /// The hook routes.
+    Routes(RouteTable),
+    /// How the supervisor is.
+    Status(SupervisorStatus),
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// The sort of refusal.
+    pub kind: RefusalKind,
+    /// One sentence: the place and the cause.
+    pub message: String,
+    /// The way out.
+    pub help: Option<String>,
+    /// For [`RefusalKind::Invalid`]: everything wrong with the definition.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The sort of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// The definition or the input is not valid.
+    Invalid,
+    /// No such workflow or run.
+    NotFound,
+    /// It clashes with something that exists: an ended run, an ambiguous prefix.
+    Conflict,
+    /// A queue is full; try again later.
+    Overloaded,
+    /// The supervisor is shutting down.
+    ShuttingDown,
+    /// The message itself was wrong.
+    Protocol,
+}
+
+/// One finding in a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Diagnostic {
+    /// Short, stable name of the rule, such as `unknown-field`.
+    pub code: String,
+    /// What is wrong, and what was expected.
+    pub message: String,
+    /// The way out, such as the nearest known name.
+    pub help: Option<String>,
+    /// File name.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// Path inside the document: `blocks[2].parameter[0].limit`; empty for the whole document.
+    pub path: String,
+    /// Byte offset of the marked text.
+    pub offset: u64,
+    /// Length of the marked text in bytes.
+    pub length: u64,
+}
+
+/// A deployed workflow in brief.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowSummary {
+    /// Name.
+    pub name: String,
+    /// Content hash (SHA-256, hexadecimal).
+    pub version: String,
+    /// Its description, if it has one.
+    pub description: Option<String>,
+    /// Number of blocks.
+    pub blocks: u32,
+    /// Priority of its runs.
+    pub priority: Priority,
+    /// Its hooks: path below `/hook/` and methods (`ANY` when all are allowed), as `GET,POST shop/:id`.
+    pub hooks: Vec<String>,
+    /// Live runs of any version.
+    pub live_runs: u64,
+    /// When it was deployed, in milliseconds since the Unix epoch.
+    pub deployed_at_ms: u64,
+}
+
+/// A run in brief: a line of `runlet ps`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunSummary {
+    /// Id.
+    pub id: RunId,
+    /// Workflow.
+    pub workflow: String,
+    /// Version of the workflow (SHA-256, hexadecimal).
+    pub version: String,
+    /// State.
+    pub state: RunState,
+    /// What it waits for while BLOCKED.
+    pub blocked_on: Option<String>,
+    /// Where its blocks execute.
+    pub lane: Lane,
+    /// Priority.
+    pub priority: Priority,
+    /// Id of the current block.
+    pub block: Option<String>,
+    /// Attempt of the current block.
+    pub attempt: u32,
+    /// Creation time in milliseconds since the Unix epoch.
+    pub created_at_ms: u64,
+    /// Time of the last transition in milliseconds since the Unix epoch.
+    pub updated_at_ms: u64,
+    /// Why it FAILED or was STOPPED, in one sentence.
+    pub error: Option<String>,
+}
+
+/// Something that happened in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunEvent {
+    /// The run.
+    pub run: RunId,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Id of the block it is about, if it is about one.
+    pub block: Option<String>,
+    /// What happened.
+    pub what: RunEventKind,
+}
+
+/// What happened in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunEventKind {
+    /// An attempt of a block began.
+    BlockStarted {
+        /// The attempt, from 1.
+        attempt: u32,
+    },
+    /// A block waits for something outside.
+    Blocked {
+        /// What it waits for.
+        on: String,
+    },
+    /// An attempt ended.
+    BlockEnded {
+        /// How.
+        status: BlockStatus,
+        /// The cause, when it failed.
+        error: Option<String>,
+        /// How long the attempt took, in microseconds.
+        elapsed_us: u64,
+    },
+    /// The block will be tried again.
+    RetryScheduled {
+        /// In how many milliseconds.
+        delay_ms: u64,
+    },
+    /// The run changed state.
+    State(RunState),
+    /// A log line.
+    Log(LogLine),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunEnd {
+    /// The run.
+    pub run: RunId,
+    /// COMPLETED, FAILED or STOPPED.
+    pub state: RunState,
+    /// Its output as JSON text; absent when there is none.
+    pub output: Option<Bytes>,
+    /// Block, attempt and cause, in one sentence, when it did not complete.
+    pub error: Option<String>,
+    /// The way out, if there is one to name.
+    pub help: Option<String>,
+    /// Whether a timeout ended it.
+    pub timed_out: bool,
+}
+
+/// One line a run wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogLine {
+    /// Number within the run, from 1, without gaps unless lines were dropped at the bound.
+    pub sequence: u64,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Id of the block that wrote it, if a block did.
+    pub block: Option<String>,
+    /// How grave it is.
+    pub level: LogLevel,
+    /// The line, without a line end.
+    pub text: String,
+}
+
+/// How grave a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Something to know.
+    Info,
+    /// Something that may be wrong, such as a selector that matched nothing.
+    Warn,
+    /// Something that failed.
+    Error,
+}
+
+/// How the supervisor is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SupervisorStatus {
+    /// Process id.
+    pub pid: u32,
+    /// Release of the binary.
+    pub release: String,
+    /// When it started, in milliseconds since the Unix epoch.
+    pub started_at_ms: u64,
+    /// Deployed workflows.
+    pub workflows: u64,
+    /// Live runs.
+    pub live_runs: u64,
+    /// Runs ended since the start, by state: completed, failed, stopped.
+    pub ended_runs: [u64; 3],
+    /// Whether it no longer accepts runs.
+    pub shutting_down: bool,
+}

@@ -1,0 +1,14 @@
+//! Everything two Runlet processes must agree on: ids, messages, frames and the codec.
+//!
+//! Rules of change: enum variants and struct fields are only ever appended, never reordered or removed; a change that
+//! an older peer could misread raises [`hello::WIRE_VERSION`]. The golden vectors in `tests/golden.rs` guard the bytes.
+
+pub mod call;
+pub mod codec;
+pub mod control;
+pub mod failure;
+pub mod frame;
+pub mod hello;
+pub mod hook;
+pub mod ids;
+pub mod state;
