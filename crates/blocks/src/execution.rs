@@ -12,7 +12,7 @@ use crate::output::Output;
 
 /// What is to be executed.
 #[derive(Debug)]
-pub struct Job {
+pub struct Assignment {
     /// The definition the run began with.
     pub definition: Arc<Definition>,
     /// Which of its blocks.

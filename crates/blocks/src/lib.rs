@@ -9,5 +9,5 @@ pub mod execution;
 pub mod output;
 
 pub use calls::{Calls, Interrupted};
-pub use execution::{CallId, Execution, Job, Outcome, Resume, Step, Weight};
+pub use execution::{CallId, Execution, Assignment, Outcome, Resume, Step, Weight};
 pub use output::Output;
