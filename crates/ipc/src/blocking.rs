@@ -1,0 +1,165 @@
+//! The same connection for code without a runtime: the command line, a worker.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use interprocess::local_socket::ConnectOptions;
+use interprocess::os::unix::uds_local_socket::Stream;
+use runlet_proto::hello::{Hello, Role};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::buffer::{FrameBuffer, ReadError};
+use crate::connect::{ConnectError, name_of};
+use crate::handshake::{HandshakeError, check_announced, judge};
+use crate::limits::{CONNECT_HANDSHAKE_MS_MAX, READ_BYTES};
+use crate::outgoing::{Outgoing, WriteError};
+
+/// A connection whose calls wait.
+#[derive(Debug)]
+pub struct Connection {
+    socket: UnixStream,
+    /// Where a read puts its bytes before they join the buffer: read(2) needs initialised memory, and to initialise the
+    /// buffer's free room before each read would cost more than to copy what arrived.
+    chunk: Box<[u8]>,
+    incoming: FrameBuffer,
+    outgoing: Outgoing,
+    deadline: Option<Instant>,
+    /// Whether the socket has a read timeout set, so that without deadlines no call is spent on it.
+    timeout_set: bool,
+}
+
+/// Connects to the socket at `path` as `me` and exchanges hellos, within [`CONNECT_HANDSHAKE_MS_MAX`].
+///
+/// # Errors
+/// [`ConnectError`], which names the path.
+pub fn connect(path: &Path, me: Role) -> Result<Connection, ConnectError> {
+    Connection::connect(path, me)
+}
+
+impl Connection {
+    /// See [`connect`].
+    ///
+    /// # Errors
+    /// [`ConnectError`], which names the path.
+    pub fn connect(path: &Path, me: Role) -> Result<Self, ConnectError> {
+        let socket = dial(path).map_err(|error| ConnectError::from_io(path, error))?;
+        let mut connection = Self::over(socket);
+        let limit = Duration::from_millis(CONNECT_HANDSHAKE_MS_MAX);
+        connection.set_deadline(Some(Instant::now() + limit));
+        match connection.offer(me) {
+            Ok(_) => {
+                connection.set_deadline(None);
+                Ok(connection)
+            }
+            Err(HandshakeError::Deadline(_)) => {
+                Err(ConnectError::Handshake { path: path.to_owned(), source: HandshakeError::Deadline(limit) })
+            }
+            Err(source) => Err(ConnectError::Handshake { path: path.to_owned(), source }),
+        }
+    }
+
+    /// A connection over a stream that needs no handshake, such as one end of a socket pair.
+    #[must_use]
+    pub fn over(socket: UnixStream) -> Self {
+        Self {
+            socket,
+            chunk: vec![0; READ_BYTES].into_boxed_slice(),
+            incoming: FrameBuffer::default(),
+            outgoing: Outgoing::default(),
+            deadline: None,
+            timeout_set: false,
+        }
+    }
+
+    /// From now on [`Connection::receive`] gives up at this time; `None`: never.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// [`WriteError`]; after [`WriteError::Io`] the connection is of no more use.
+    pub fn send<T: Serialize>(&mut self, message: &T) -> Result<(), WriteError> {
+        self.outgoing.push(message)?;
+        while !self.outgoing.unsent().is_empty() {
+            match self.socket.write(self.outgoing.unsent()) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => self.outgoing.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next message; `None` when the peer closed the connection between two frames.
+    ///
+    /// # Errors
+    /// [`ReadError`]; after [`ReadError::Deadline`] and [`ReadError::Malformed`] reading can go on.
+    pub fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ReadError> {
+        loop {
+            if let Some(result) = self.incoming.next() {
+                return result.map(Some);
+            }
+            if !self.fill()? {
+                return self.incoming.end().map(|()| None);
+            }
+        }
+    }
+
+    fn offer(&mut self, me: Role) -> Result<Role, HandshakeError> {
+        self.send(&Hello::new(me))?;
+        while self.incoming.announced_bytes().is_none() {
+            if !self.fill()? {
+                return Err(HandshakeError::Closed);
+            }
+        }
+        check_announced(self.incoming.announced_bytes())?;
+        judge(self.receive()?)
+    }
+
+    /// One read; `false` at the end of the stream.
+    fn fill(&mut self) -> Result<bool, ReadError> {
+        self.arm_timeout()?;
+        loop {
+            match self.socket.read(&mut self.chunk) {
+                Ok(count) => {
+                    self.incoming.room().extend_from_slice(&self.chunk[..count]);
+                    return Ok(count > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    return Err(ReadError::Deadline);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn arm_timeout(&mut self) -> Result<(), ReadError> {
+        let Some(deadline) = self.deadline else {
+            if self.timeout_set {
+                self.socket.set_read_timeout(None)?;
+                self.timeout_set = false;
+            }
+            return Ok(());
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ReadError::Deadline);
+        }
+        // A timeout below a microsecond would be rounded to none at all.
+        self.socket.set_read_timeout(Some(left.max(Duration::from_micros(1))))?;
+        self.timeout_set = true;
+        Ok(())
+    }
+}
+
+fn dial(path: &Path) -> io::Result<UnixStream> {
+    ConnectOptions::new().name(name_of(path)?).connect_sync_as::<Stream>().map(|stream| OwnedFd::from(stream).into())
+}
