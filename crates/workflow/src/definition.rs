@@ -76,6 +76,17 @@ pub struct Block {
     pub config: BlockConfig,
 }
 
+impl Block {
+    /// Whether anything in it is a template, so that it needs a scope when it is executed.
+    #[must_use]
+    pub fn has_templates(&self) -> bool {
+        self.input.as_ref().is_some_and(|input| input.literal().is_none())
+            || self.when.is_some()
+            || self.for_each.is_some()
+            || self.config.has_templates()
+    }
+}
+
 /// `for_each` and `parallel`. Inside, `item` and `index` are names; the block's output is the list of outputs in order.
 #[derive(Debug)]
 pub struct ForEach {

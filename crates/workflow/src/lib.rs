@@ -5,6 +5,8 @@
 pub mod block;
 pub mod definition;
 pub mod diagnostic;
+pub mod limits;
+mod suggest;
 pub mod template;
 
 pub use block::BlockConfig;

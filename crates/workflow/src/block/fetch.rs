@@ -37,6 +37,23 @@ pub struct Fetch {
     pub fail_on_status: FailOnStatus,
 }
 
+impl Fetch {
+    /// Whether anything in it is a template.
+    #[must_use]
+    pub fn has_templates(&self) -> bool {
+        let body = match &self.body {
+            None => false,
+            Some(FetchBody::Text(text)) => text.literal().is_none(),
+            Some(FetchBody::Json(value)) => value.literal().is_none(),
+            Some(FetchBody::Form(fields)) => fields.iter().any(|(_, value)| value.literal().is_none()),
+        };
+        body || self.url.literal().is_none()
+            || self.method.literal().is_none()
+            || self.headers.iter().any(|(_, value)| value.literal().is_none())
+            || self.query.iter().any(|(_, value)| value.literal().is_none())
+    }
+}
+
 /// Body of a request.
 #[derive(Debug)]
 pub enum FetchBody {

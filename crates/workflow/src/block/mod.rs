@@ -29,4 +29,14 @@ impl BlockConfig {
             Self::Response(_) => "response",
         }
     }
+
+    /// Whether anything in the configuration is a template.
+    #[must_use]
+    pub fn has_templates(&self) -> bool {
+        match self {
+            Self::Hook(_) | Self::HtmlScraper(_) => false,
+            Self::Fetch(fetch) => fetch.has_templates(),
+            Self::Response(response) => response.has_templates(),
+        }
+    }
 }

@@ -13,6 +13,19 @@ pub struct Response {
     pub body: ResponseBody,
 }
 
+impl Response {
+    /// Whether anything in it is a template.
+    #[must_use]
+    pub fn has_templates(&self) -> bool {
+        let body = match &self.body {
+            ResponseBody::Input => false,
+            ResponseBody::Text(text) => text.literal().is_none(),
+            ResponseBody::Json(value) => value.literal().is_none(),
+        };
+        body || self.status.literal().is_none() || self.headers.iter().any(|(_, value)| value.literal().is_none())
+    }
+}
+
 /// Body of a reply.
 #[derive(Debug)]
 pub enum ResponseBody {

@@ -1,0 +1,67 @@
+//! Every bound and default of the language, by name.
+
+use std::time::Duration;
+
+/// Longest definition in bytes.
+pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
+/// Deepest nesting of a definition's arrays and objects.
+pub const DOCUMENT_DEPTH_MAX: usize = 64;
+/// Most findings reported for one document; the last one says how many more there were.
+pub const DIAGNOSTICS_MAX: usize = 200;
+/// Most blocks in one definition.
+pub const BLOCKS_MAX: usize = 1000;
+/// Longest block id or workflow name in characters.
+pub const NAME_CHARS_MAX: usize = 64;
+/// Most rules of one `html-scraper`.
+pub const RULES_MAX: usize = 1000;
+/// Highest priority.
+pub const PRIORITY_MAX: u8 = 9;
+/// Most attempts a retry policy may ask for.
+pub const ATTEMPTS_MAX: u32 = 100;
+/// Largest factor between two retry delays.
+pub const BACKOFF_MAX: f64 = 100.0;
+/// Most elements of a `for_each` under way at once.
+pub const PARALLEL_MAX: usize = 256;
+/// Longest duration that may be written.
+pub const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Most redirects a fetch may follow.
+pub const REDIRECTS_MAX: u16 = 50;
+/// Largest request body a hook may take: it crosses to the supervisor in one frame of 16 MiB.
+pub const HOOK_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Largest body a fetch may take, after decompression.
+pub const FETCH_BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Work one expression may do: one unit an instruction, and one for every 64 bytes it makes or reads. Enough for two
+/// filters over a page of 10 MiB, and some milliseconds of an endless computation.
+pub const TEMPLATE_FUEL: u64 = 400_000;
+/// Nesting of evaluation inside an expression.
+pub const TEMPLATE_RECURSION_MAX: usize = 64;
+/// Largest text or JSON value a template may yield, in bytes: what one frame between two processes carries.
+pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Deepest JSON value a template may yield.
+pub const TEMPLATE_OUTPUT_DEPTH_MAX: usize = 128;
+/// Most expressions in one string.
+pub const TEMPLATE_EXPRESSIONS_MAX: usize = 100;
+
+/// `priority` of a definition that names none.
+pub const PRIORITY_DEFAULT: u8 = 5;
+/// `max_body_size` of a hook.
+pub const HOOK_BODY_BYTES_DEFAULT: u64 = 1024 * 1024;
+/// `timeout` of a hook.
+pub const HOOK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// `timeout` of a fetch.
+pub const FETCH_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// `connect_timeout` of a fetch.
+pub const FETCH_CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// `max_redirects` of a fetch.
+pub const REDIRECTS_DEFAULT: u16 = 10;
+/// `max_body_size` of a fetch.
+pub const FETCH_BODY_BYTES_DEFAULT: u64 = 10 * 1024 * 1024;
+/// `attempts` of a retry policy.
+pub const RETRY_ATTEMPTS_DEFAULT: u32 = 3;
+/// `delay` of a retry policy.
+pub const RETRY_DELAY_DEFAULT: Duration = Duration::from_millis(500);
+/// `backoff` of a retry policy.
+pub const RETRY_BACKOFF_DEFAULT: f64 = 2.0;
+/// `max_delay` of a retry policy.
+pub const RETRY_DELAY_MAX_DEFAULT: Duration = Duration::from_secs(30);
