@@ -1,1 +1,9 @@
-//! (skeleton)
+//! What the black-box scenarios and the tidy checks share. Knows Runlet only from outside: its binary, its sockets, its
+//! files; never its crates.
+
+pub mod certificate;
+pub mod http;
+pub mod process;
+pub mod tidy;
+pub mod upstream;
+pub mod wait;
