@@ -102,3 +102,38 @@ pub enum PlanError {
         block: usize,
     },
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn block(id: &str, dependencies: &[u16]) -> PlanBlock {
+        PlanBlock {
+            id: id.into(),
+            trigger: false,
+            brief: false,
+            lane: Lane::Light,
+            dependencies: dependencies.iter().copied().map(BlockIndex).collect(),
+            timeout: None,
+            retry: Retry::NEVER,
+            on_error: OnError::Fail,
+        }
+    }
+
+    pub(crate) fn plan(workflow: &str, blocks: Vec<PlanBlock>) -> Plan {
+        Plan {
+            workflow: workflow.into(),
+            version: "1".into(),
+            priority: Priority::DEFAULT,
+            concurrency: None,
+            timeout: None,
+            heavy_memory_bytes: 1,
+            blocks,
+        }
+    }
+
+    pub(crate) fn chain(workflow: &str, blocks: u16) -> Plan {
+        let one = |at: u16| block(&format!("b{at}"), &at.checked_sub(1).map_or(vec![], |before| vec![before]));
+        plan(workflow, (0..blocks).map(one).collect())
+    }
+}

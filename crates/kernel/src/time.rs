@@ -1,5 +1,6 @@
 //! Time as the kernel sees it: microseconds on a clock that only its caller reads.
 
+use std::fmt;
 use std::ops::{Add, Sub};
 
 /// A point on the caller's monotonic clock, in microseconds since an origin of the caller's choice.
@@ -37,5 +38,15 @@ impl Sub for Time {
 
     fn sub(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Display for Span {
+    /// As a person reads it: `350ms`, `1.2s`, `90.0s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_ms() {
+            ms @ 0..1_000 => write!(f, "{ms}ms"),
+            ms => write!(f, "{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        }
     }
 }

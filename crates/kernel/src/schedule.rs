@@ -1,0 +1,247 @@
+//! Who runs next: queueing, dispatch, and who has to give way.
+
+use runlet_proto::ids::{BlockIndex, Priority};
+use runlet_proto::state::{Lane, RunState};
+
+use crate::action::{Action, Observation};
+use crate::control::Place;
+use crate::kernel::{Kernel, Timer};
+use crate::slots::{Holder, HolderId, Verdict};
+use crate::table::{Admission, Key};
+use crate::time::Time;
+use crate::transition::{BlockEvent, Phase};
+
+impl<P: Clone> Kernel<P> {
+    /// Lets a ready or woken block stand in line for a slot; a brief one begins at once. While its run is paused or not
+    /// admitted it stands nowhere, and is asked again when that changes.
+    pub(crate) fn enqueue(&mut self, key: Key, block: BlockIndex) {
+        let run = self.table.get(key);
+        if run.admission != Admission::Admitted || run.control.state == RunState::Paused {
+            return;
+        }
+        if self.is_brief(key, block) {
+            self.begin(key, block, false);
+        } else if self.lane_of(key, block) == Lane::Light {
+            self.push_ready(key, block);
+        } else {
+            let id = run.control.id;
+            self.memory.hold(id).queue.push_back(block);
+            self.table.block_mut(key, block).place = Place::Worker;
+            self.offer_worker(key);
+        }
+    }
+
+    /// [`Self::enqueue`] for everything of a run that could go on.
+    pub(crate) fn enqueue_all(&mut self, key: Key) {
+        for block in self.table.get(key).indices() {
+            let control = self.table.block(key, block);
+            if matches!(control.phase, Phase::Ready | Phase::Woken) && control.place == Place::Nowhere {
+                self.enqueue(key, block);
+            }
+        }
+    }
+
+    /// Takes a block out of the queue it stands in, if any.
+    pub(crate) fn dequeue(&mut self, key: Key, block: BlockIndex) {
+        let place = std::mem::replace(&mut self.table.block_mut(key, block).place, Place::Nowhere);
+        match place {
+            Place::Nowhere => return,
+            Place::Ready(entry) => {
+                self.ready.remove(entry);
+            }
+            Place::Memory(entry) => self.memory.unpark(entry),
+            Place::Worker => {}
+        }
+        if self.lane_of(key, block) == Lane::Heavy {
+            let id = self.table.get(key).control.id;
+            let hold = self.memory.hold(id);
+            hold.queue.retain(|queued| *queued != block);
+            hold.offered = hold.offered.filter(|offered| *offered != block);
+            self.offer_worker(key);
+        }
+    }
+
+    /// Puts the next heavy block of a run in line, if its worker is free.
+    pub(crate) fn offer_worker(&mut self, key: Key) {
+        let run = self.table.get(key);
+        let (id, priority, bytes) = (run.control.id, run.control.priority, run.control.plan.heavy_memory_bytes);
+        let Some(block) = self.memory.offer(id) else { return };
+        if self.memory.would_fit(id, bytes) {
+            self.push_ready(key, block);
+        } else {
+            let place = self.memory.park(key, block, bytes, priority, self.now);
+            self.table.block_mut(key, block).place = Place::Memory(place);
+        }
+    }
+
+    /// Takes the slot back from an attempt that stopped by itself.
+    pub(crate) fn release_slot(&mut self, key: Key, block: BlockIndex) {
+        let Some(holder) = self.table.block_mut(key, block).holder.take() else { return };
+        self.slots.release(holder);
+        if self.table.block(key, block).lane == Lane::Heavy {
+            let id = self.table.get(key).control.id;
+            self.memory.hold(id).running = None;
+            self.offer_worker(key);
+        }
+    }
+
+    /// Hands out what is free, then sees who has to give way to those who still wait.
+    pub(crate) fn schedule(&mut self) {
+        while self.slots.free() > 0 && self.dispatch_next() {}
+        self.preempt();
+    }
+
+    pub(crate) fn is_brief(&self, key: Key, block: BlockIndex) -> bool {
+        self.table.get(key).control.plan.blocks[block.as_usize()].brief
+    }
+
+    /// Where the attempt under way is, or the next one will be. What is brief is light, whatever its plan says.
+    pub(crate) fn lane_of(&self, key: Key, block: BlockIndex) -> Lane {
+        let run = self.table.get(key);
+        let plan = &run.control.plan.blocks[block.as_usize()];
+        let control = &run.control.blocks[block.as_usize()];
+        match (control.phase.is_under_way(), plan.brief, run.promoted) {
+            (true, _, _) => control.lane,
+            (false, true, _) => Lane::Light,
+            (false, false, true) => Lane::Heavy,
+            (false, false, false) => plan.lane,
+        }
+    }
+
+    fn push_ready(&mut self, key: Key, block: BlockIndex) {
+        let run = self.table.get(key);
+        let entry = self.ready.push(self.now, run.control.priority, run.workflow, (key, block));
+        self.table.block_mut(key, block).place = Place::Ready(entry);
+    }
+
+    /// Gives a free slot to whoever's turn it is; whether there was anybody.
+    fn dispatch_next(&mut self) -> bool {
+        if self.dispatch_from_memory_line() {
+            return true;
+        }
+        while let Some(turn) = self.ready.pop(self.now) {
+            let (key, block) = turn.value;
+            let control = &self.table.get(key).control;
+            let (id, priority, bytes) = (control.id, control.priority, control.plan.heavy_memory_bytes);
+            let heavy = self.lane_of(key, block) == Lane::Heavy;
+            if heavy && !self.memory.admit(id, bytes, priority, self.now) {
+                let place = self.memory.park(key, block, bytes, priority, turn.since);
+                self.table.block_mut(key, block).place = Place::Memory(place);
+                continue;
+            }
+            self.begin(key, block, turn.aged);
+            self.settle(key);
+            return true;
+        }
+        false
+    }
+
+    /// Those whose turn had come and who only waited for memory go before their equals.
+    fn dispatch_from_memory_line(&mut self) -> bool {
+        let Some(first) = self.memory.first_that_fits(self.now) else { return false };
+        let oldest = self.ready.oldest().is_none_or(|since| first.since <= since);
+        let by_age = first.aged && oldest;
+        let outranked = self.ready.top().is_some_and(|top| top > first.priority);
+        if !by_age && (outranked || self.ready.is_turn_of_aged(self.now)) {
+            return false;
+        }
+        self.ready.passed_over();
+        let (key, block) = (first.value.key, first.value.block);
+        self.memory.admit_first(&first, self.table.get(key).control.id);
+        self.begin(key, block, first.aged);
+        self.settle(key);
+        true
+    }
+
+    /// Starts an attempt, or goes on with it.
+    fn begin(&mut self, key: Key, block: BlockIndex, aged: bool) {
+        let (now, brief, lane) = (self.now, self.is_brief(key, block), self.lane_of(key, block));
+        let run = self.table.get_mut(key);
+        run.control.current_block_index = block;
+        let (id, priority) = (run.control.id, run.control.priority);
+        let control = &mut run.control.blocks[block.as_usize()];
+        (control.place, control.lane) = (Place::Nowhere, lane);
+        let fresh = control.phase == Phase::Ready;
+        if fresh {
+            control.attempt = control.attempt.next();
+            (control.started_at, control.ended_at) = (Some(now), None);
+        }
+        let attempt = control.attempt;
+        if !brief {
+            control.holder = Some(self.slots.take(Holder { key, block, priority, since: now, aged, asked: None }));
+            if lane == Lane::Heavy {
+                let hold = self.memory.hold(id);
+                (hold.offered, hold.running) = (None, Some(block));
+            }
+        }
+        if !fresh {
+            self.advance(key, block, BlockEvent::Continue);
+            self.actions.push_back(Action::Continue { run: id, block, attempt, lane });
+            return;
+        }
+        self.advance(key, block, BlockEvent::Start);
+        self.actions.push_back(Action::Dispatch { run: id, block, attempt, lane });
+        self.observe(key, Some(block), || Observation::Started(attempt));
+        if let Some(limit) = self.table.get(key).control.plan.blocks[block.as_usize()].timeout {
+            let timer = self.timers.set(now + limit, Timer::Block(key, block, attempt));
+            self.table.block_mut(key, block).timer = Some(timer);
+        }
+    }
+
+    /// Asks holders for their slots on behalf of those who wait, and sets the quantum timer. Without anybody waiting there
+    /// is neither.
+    fn preempt(&mut self) {
+        self.quantum_due = None;
+        if self.slots.free() > 0 {
+            return;
+        }
+        let parked = self.memory.first_that_fits(self.now).map(|first| (first.priority, first.since));
+        let waits_since = [self.ready.oldest(), parked.map(|(_, since)| since)].into_iter().flatten().min();
+        let Some(waits_since) = waits_since else { return };
+        let aged_at = waits_since + self.config.ageing;
+        let (now, quantum) = (self.now, self.config.quantum);
+        let mut promised = self.slots.promised(now, quantum);
+        while let Some(priority) = self.waiting_at(promised, parked.map(|(priority, _)| priority)) {
+            match self.slots.verdict(priority, aged_at <= now, now, quantum) {
+                Verdict::Preempt(holder) => {
+                    self.ask_back(holder);
+                    promised += 1;
+                }
+                Verdict::Wait(due) => {
+                    self.quantum_due = earliest(due, Some(aged_at).filter(|at| *at > now));
+                    return;
+                }
+            }
+        }
+        // Everybody who waits was promised a slot; a promise that is not kept is looked at again.
+        self.quantum_due = self.slots.promise_due(now, quantum);
+    }
+
+    /// Asks a holder for its slot.
+    pub(crate) fn ask_back(&mut self, holder: HolderId) {
+        let held = self.slots.get_mut(holder);
+        held.asked = Some(self.now);
+        let (key, block) = (held.key, held.block);
+        self.advance(key, block, BlockEvent::Preempt);
+        let run = self.table.get(key).control.id;
+        let control = self.table.block(key, block);
+        let (attempt, lane) = (control.attempt, control.lane);
+        self.actions.push_back(Action::Preempt { run, block, attempt, lane });
+    }
+
+    /// Priority of the waiting entry that has `before` others ahead of it.
+    fn waiting_at(&self, before: usize, parked: Option<Priority>) -> Option<Priority> {
+        let mut ahead = 0;
+        (0..=Priority::MAX.level()).rev().filter_map(Priority::new).find(|priority| {
+            ahead += self.ready.counts()[usize::from(priority.level())] + usize::from(parked == Some(*priority));
+            ahead > before
+        })
+    }
+}
+
+fn earliest(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
