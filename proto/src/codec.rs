@@ -61,10 +61,23 @@ pub fn encode_frame<T: Serialize>(message: &T, buffer: &mut Vec<u8>) -> Result<(
 /// Reads one message from a frame's payload; every byte must belong to it.
 ///
 /// # Errors
-/// [`DecodeError`] for anything but exactly one message. Never panics, and never allocates more than the payload's size.
+/// [`DecodeError`] for anything but exactly one message. Never panics; no single allocation is made on the payload's own
+/// word about a length beyond 1 MiB (serde's bound for sequences) or sixteen times the payload, whichever is more.
 pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, DecodeError> {
+    // bincode allocates a text of an announced length before it looks whether the text is there, up to its limit, and the
+    // limit is a constant of the type: so each size of payload is decoded under the smallest limit that fits it.
+    match payload.len() {
+        0..=0x1000 => decode_within::<T, 0x1000>(payload),
+        0x1001..=0x1_0000 => decode_within::<T, 0x1_0000>(payload),
+        0x1_0001..=0x10_0000 => decode_within::<T, 0x10_0000>(payload),
+        _ => decode_within::<T, FRAME_BYTES_MAX>(payload),
+    }
+}
+
+fn decode_within<T: DeserializeOwned, const BYTES_MAX: usize>(payload: &[u8]) -> Result<T, DecodeError> {
+    let wire = bincode::config::legacy().with_limit::<BYTES_MAX>();
     let (message, read) =
-        bincode::serde::decode_from_slice(payload, WIRE).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        bincode::serde::decode_from_slice(payload, wire).map_err(|error| DecodeError::Malformed(error.to_string()))?;
     match payload.len() - read {
         0 => Ok(message),
         trailing => Err(DecodeError::Trailing(trailing)),

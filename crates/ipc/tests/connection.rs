@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn listener() -> (TempDir, PathBuf, Listener) {
     let directory = TempDir::new().unwrap();
-    let path = directory.path().join("control.sock");
+    let path = directory.path().join("state/control.sock");
     let listener = Listener::bind(&path).unwrap();
     (directory, path, listener)
 }
@@ -270,7 +270,7 @@ async fn dropped_flushes_neither_lose_nor_repeat() {
     assert_eq!(reader.next::<String>().await.unwrap().as_deref(), Some("end"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[tokio::test]
 async fn the_blocking_side_speaks_the_same() {
     let (_directory, path, listener) = listener();
     let client = tokio::task::spawn_blocking(move || {

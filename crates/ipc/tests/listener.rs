@@ -5,14 +5,19 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use runlet_ipc::{BindError, ConnectError, Listener, connect};
 use runlet_proto::hello::Role;
 use tempfile::TempDir;
 
-fn mode(path: &std::path::Path) -> u32 {
+fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// A directory nobody else can enter.
+fn private() -> TempDir {
+    tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().unwrap()
 }
 
 fn socket_in(directory: &TempDir) -> PathBuf {
@@ -21,7 +26,7 @@ fn socket_in(directory: &TempDir) -> PathBuf {
 
 #[tokio::test]
 async fn directory_and_socket_are_private_and_the_socket_goes_with_the_listener() {
-    let directory = TempDir::new().unwrap();
+    let directory = private();
     let path = socket_in(&directory);
     let listener = Listener::bind(&path).unwrap();
     assert_eq!(listener.path(), path);
@@ -33,7 +38,7 @@ async fn directory_and_socket_are_private_and_the_socket_goes_with_the_listener(
 
 #[tokio::test]
 async fn a_live_socket_is_refused_by_name_and_stays() {
-    let directory = TempDir::new().unwrap();
+    let directory = private();
     let path = socket_in(&directory);
     let _first = Listener::bind(&path).unwrap();
     let error = Listener::bind(&path).unwrap_err();
@@ -44,7 +49,7 @@ async fn a_live_socket_is_refused_by_name_and_stays() {
 
 #[tokio::test]
 async fn a_dead_socket_is_replaced() {
-    let directory = TempDir::new().unwrap();
+    let directory = private();
     let path = directory.path().join("control.sock");
     drop(UnixListener::bind(&path).unwrap()); // std leaves the file behind, as a killed process does
     assert!(matches!(connect(&path, Role::Cli).await, Err(ConnectError::Refused { .. })));
@@ -53,7 +58,7 @@ async fn a_dead_socket_is_replaced() {
 
 #[tokio::test]
 async fn of_many_that_find_a_dead_socket_exactly_one_replaces_it() {
-    let directory = TempDir::new().unwrap();
+    let directory = private();
     let path = directory.path().join("control.sock");
     drop(UnixListener::bind(&path).unwrap());
     let attempts = (0..8).map(|_| {
@@ -62,7 +67,7 @@ async fn of_many_that_find_a_dead_socket_exactly_one_replaces_it() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let _guard = runtime.enter();
             // What was bound is kept until the end, as a running supervisor's is.
-            Listener::bind(&path).map(|listener| (listener, runtime.handle().clone()).0).map(std::mem::forget)
+            Listener::bind(&path).map(std::mem::forget)
         })
     });
     let attempts: Vec<_> = attempts.collect();
@@ -75,7 +80,7 @@ async fn of_many_that_find_a_dead_socket_exactly_one_replaces_it() {
 
 #[tokio::test]
 async fn a_listener_leaves_the_socket_of_its_successor_alone() {
-    let directory = TempDir::new().unwrap();
+    let directory = private();
     let path = directory.path().join("control.sock");
     let first = Listener::bind(&path).unwrap();
     fs::remove_file(&path).unwrap();
@@ -86,7 +91,7 @@ async fn a_listener_leaves_the_socket_of_its_successor_alone() {
 
 #[tokio::test]
 async fn a_directory_others_can_enter_is_refused_with_the_way_out() {
-    let directory = TempDir::new().unwrap();
+    let directory = private();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let error = Listener::bind(&directory.path().join("control.sock")).unwrap_err();
     assert!(matches!(error, BindError::NotPrivate { mode: 0o755, .. }));
@@ -95,7 +100,7 @@ async fn a_directory_others_can_enter_is_refused_with_the_way_out() {
 
 #[tokio::test]
 async fn a_file_that_is_no_socket_is_left_alone() {
-    let directory = TempDir::new().unwrap();
+    let directory = private();
     let path = directory.path().join("control.sock");
     fs::write(&path, "precious").unwrap();
     assert!(matches!(Listener::bind(&path), Err(BindError::NotASocket(_))));
@@ -104,14 +109,14 @@ async fn a_file_that_is_no_socket_is_left_alone() {
 
 #[tokio::test]
 async fn a_path_that_is_too_long_is_named() {
-    let directory = TempDir::new().unwrap();
+    let directory = private();
     let path = directory.path().join("x".repeat(120)).join("control.sock");
     assert!(matches!(Listener::bind(&path), Err(BindError::PathTooLong(_))));
 }
 
 #[tokio::test]
 async fn a_missing_socket_is_named_with_its_path() {
-    let directory = TempDir::new().unwrap();
+    let directory = private();
     let path = socket_in(&directory);
     let error = connect(&path, Role::Cli).await.unwrap_err();
     assert!(matches!(error, ConnectError::NotFound { .. }) && error.is_absent());

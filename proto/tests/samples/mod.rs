@@ -1,0 +1,277 @@
+//! One sample of every variant of every enum that crosses a process border, in the order of the variants.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use runlet_proto::call::{Answer, Body, BodyAs, Call, FetchCall, FetchReply};
+use runlet_proto::control::{
+    Diagnostic, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, RunEnd, RunEvent, RunEventKind, RunSignal,
+    RunSummary, SourceText, Start, SupervisorStatus, Target, WorkflowSummary,
+};
+use runlet_proto::failure::{Failure, FailureClass};
+use runlet_proto::hello::Role;
+use runlet_proto::hook::{HookAnswer, HookFailure, HookRequest, HttpReply, OnDisconnect, Respond, Route, RouteTable};
+use runlet_proto::ids::{Priority, RunId};
+use runlet_proto::state::{BlockStatus, Lane, RunState};
+
+const RUN: RunId = RunId::from_u128(0x0193_2c07_1f3e_7abc_8def_0123_4567_89ab);
+
+fn pair(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+fn source() -> SourceText {
+    SourceText { file: "shop.json".into(), text: "[]".into() }
+}
+
+pub(super) fn roles() -> Vec<Role> {
+    vec![Role::Supervisor, Role::Gateway, Role::Cli, Role::Worker]
+}
+
+pub(super) fn requests() -> Vec<Request> {
+    vec![
+        Request::Deploy(source()),
+        Request::Remove { workflow: "shop".into() },
+        Request::Workflows,
+        Request::Start(Start {
+            target: Target::Workflow("shop".into()),
+            input: Some(Bytes::from_static(b"{}")),
+            priority: Some(Priority::MAX),
+            follow: true,
+        }),
+        Request::Hook(HookRequest {
+            workflow: "shop".into(),
+            respond: Respond::WhenDone,
+            method: "POST".into(),
+            path: "/hook/shop/7".into(),
+            params: vec![pair("id", "7")],
+            query: "a=b".into(),
+            headers: vec![pair("accept", "*/*")],
+            body: Bytes::from_static(b"\x00\xff"),
+        }),
+        Request::Abandon { id: 3 },
+        Request::Runs { all: true },
+        Request::Inspect { run: "0193".into() },
+        Request::Logs { run: "0193".into(), follow: false },
+        Request::Signal { run: "0193".into(), signal: RunSignal::Stop },
+        Request::WatchRoutes,
+        Request::Status,
+    ]
+}
+
+fn workflow() -> WorkflowSummary {
+    WorkflowSummary {
+        name: "shop".into(),
+        version: "abc".into(),
+        description: Some("d".into()),
+        blocks: 4,
+        priority: Priority::DEFAULT,
+        hooks: vec!["GET shop/:id".into()],
+        live_runs: 2,
+        deployed_at_ms: 5,
+    }
+}
+
+fn run() -> RunSummary {
+    RunSummary {
+        id: RUN,
+        workflow: "shop".into(),
+        version: "abc".into(),
+        state: RunState::Blocked,
+        blocked_on: Some("fetch example.org".into()),
+        lane: Lane::Light,
+        priority: Priority::MIN,
+        block: Some("page".into()),
+        attempt: 1,
+        created_at_ms: 6,
+        updated_at_ms: 7,
+        error: None,
+    }
+}
+
+fn log_line() -> LogLine {
+    LogLine { sequence: 1, at_ms: 8, block: Some("page".into()), level: LogLevel::Warn, text: "w".into() }
+}
+
+fn refusal() -> Refusal {
+    let diagnostic = Diagnostic {
+        code: "unknown-field".into(),
+        message: "m".into(),
+        help: Some("h".into()),
+        file: "shop.json".into(),
+        line: 1,
+        column: 2,
+        path: "blocks[0]".into(),
+        offset: 3,
+        length: 4,
+    };
+    Refusal { kind: RefusalKind::Invalid, message: "m".into(), help: None, diagnostics: vec![diagnostic] }
+}
+
+pub(super) fn replies() -> Vec<Reply> {
+    let route = Route {
+        path: "shop/:id".into(),
+        methods: vec!["GET".into()],
+        workflow: "shop".into(),
+        respond: Respond::AtOnce,
+        body_bytes_max: 1024,
+        timeout_ms: 30_000,
+        on_disconnect: OnDisconnect::Continue,
+    };
+    vec![
+        Reply::Refused(refusal()),
+        Reply::Deployed { workflow: workflow(), replaced: Some("abb".into()) },
+        Reply::Removed { workflow: workflow() },
+        Reply::Workflows(vec![workflow()]),
+        Reply::Accepted(RUN),
+        Reply::Event(RunEvent { run: RUN, at_ms: 9, block: None, what: RunEventKind::State(RunState::Ready) }),
+        Reply::Ended(RunEnd {
+            run: RUN,
+            state: RunState::Failed,
+            output: Some(Bytes::from_static(b"1")),
+            error: Some("e".into()),
+            help: Some("h".into()),
+            timed_out: true,
+        }),
+        Reply::Hook(HookAnswer::Accepted(RUN)),
+        Reply::Runs(vec![run()]),
+        Reply::Inspected(Bytes::from_static(b"{}")),
+        Reply::Log(vec![log_line()]),
+        Reply::LogEnd,
+        Reply::Changed(run()),
+        Reply::Routes(RouteTable { generation: 10, routes: vec![route] }),
+        Reply::Status(SupervisorStatus {
+            pid: 11,
+            release: "0.1.0".into(),
+            started_at_ms: 12,
+            workflows: 13,
+            live_runs: 14,
+            ended_runs: [15, 16, 17],
+            shutting_down: false,
+        }),
+    ]
+}
+
+pub(super) fn targets() -> Vec<Target> {
+    vec![Target::Workflow("shop".into()), Target::Inline(source())]
+}
+
+pub(super) fn signals() -> Vec<RunSignal> {
+    vec![RunSignal::Stop, RunSignal::Pause, RunSignal::Resume, RunSignal::Renice(Priority::MAX)]
+}
+
+pub(super) fn refusal_kinds() -> Vec<RefusalKind> {
+    vec![
+        RefusalKind::Invalid,
+        RefusalKind::NotFound,
+        RefusalKind::Conflict,
+        RefusalKind::Overloaded,
+        RefusalKind::ShuttingDown,
+        RefusalKind::Protocol,
+    ]
+}
+
+pub(super) fn run_event_kinds() -> Vec<RunEventKind> {
+    vec![
+        RunEventKind::BlockStarted { attempt: 1 },
+        RunEventKind::Blocked { on: "fetch example.org".into() },
+        RunEventKind::BlockEnded { status: BlockStatus::Failed, error: Some("e".into()), elapsed_us: 2 },
+        RunEventKind::RetryScheduled { delay_ms: 3 },
+        RunEventKind::State(RunState::Completed),
+        RunEventKind::Log(log_line()),
+    ]
+}
+
+pub(super) fn log_levels() -> Vec<LogLevel> {
+    vec![LogLevel::Info, LogLevel::Warn, LogLevel::Error]
+}
+
+pub(super) fn run_states() -> Vec<RunState> {
+    vec![
+        RunState::Ready,
+        RunState::Running,
+        RunState::Blocked,
+        RunState::Completed,
+        RunState::Failed,
+        RunState::Paused,
+        RunState::Stopped,
+    ]
+}
+
+pub(super) fn block_statuses() -> Vec<BlockStatus> {
+    vec![BlockStatus::Pending, BlockStatus::Running, BlockStatus::Completed, BlockStatus::Failed, BlockStatus::Skipped]
+}
+
+pub(super) fn lanes() -> Vec<Lane> {
+    vec![Lane::Light, Lane::Heavy]
+}
+
+pub(super) fn responds() -> Vec<Respond> {
+    vec![Respond::WhenDone, Respond::AtOnce]
+}
+
+pub(super) fn on_disconnects() -> Vec<OnDisconnect> {
+    vec![OnDisconnect::Stop, OnDisconnect::Continue]
+}
+
+pub(super) fn hook_answers() -> Vec<HookAnswer> {
+    vec![
+        HookAnswer::Reply(Arc::new(HttpReply {
+            status: 200,
+            headers: vec![pair("content-type", "application/json")],
+            body: Bytes::from_static(b"{}"),
+        })),
+        HookAnswer::Accepted(RUN),
+        HookAnswer::Failed(HookFailure {
+            run: RUN,
+            class: FailureClass::Upstream,
+            block: Some("page".into()),
+            attempt: 2,
+            message: "m".into(),
+        }),
+    ]
+}
+
+pub(super) fn failure_classes() -> Vec<FailureClass> {
+    vec![FailureClass::Workflow, FailureClass::Upstream, FailureClass::Stopped, FailureClass::Timeout]
+}
+
+pub(super) fn calls() -> Vec<Call> {
+    vec![Call::Fetch(FetchCall {
+        method: "GET".into(),
+        url: "https://localhost:4000/".into(),
+        literal_hosts: vec!["localhost".into()],
+        headers: vec![pair("accept", "*/*")],
+        body: Some(Bytes::from_static(b"b")),
+        timeout_ms: 1,
+        connect_timeout_ms: 2,
+        redirects_max: 3,
+        body_bytes_max: 4,
+        tls_verify: true,
+        ca_file: Some("ca.pem".into()),
+        encoding: Some("utf-8".into()),
+        body_as: BodyAs::Text,
+    })]
+}
+
+pub(super) fn answers() -> Vec<Answer> {
+    vec![
+        Answer::Fetch(Box::new(FetchReply {
+            status: 200,
+            url: "https://localhost:4000/".into(),
+            headers: vec![pair("content-type", "text/html")],
+            body: bodies().swap_remove(0),
+            redirects: vec!["https://localhost:4000/old".into()],
+            elapsed_us: 5,
+        })),
+        Answer::Failed(Failure::timeout("m").with_help("h")),
+    ]
+}
+
+pub(super) fn bodies() -> Vec<Body> {
+    vec![Body::Text { text: "<h1>".into(), encoding: "UTF-8".into() }, Body::Bytes(Bytes::from_static(b"\x00\x01"))]
+}
+
+pub(super) fn body_forms() -> Vec<BodyAs> {
+    vec![BodyAs::Auto, BodyAs::Text, BodyAs::Bytes]
+}
