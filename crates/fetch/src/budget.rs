@@ -1,0 +1,145 @@
+//! How many bytes of bodies are in memory at once, over all calls.
+//!
+//! A body takes its share piece by piece as it grows, since its length is rarely known and its limit is far above what it
+//! will need. Calls that hold a part and wait for more could wait for each other for ever; so one call at a time, the one
+//! that holds the *overdraft*, may go on without a share. Whoever waits, waits for either. If all calls waited, nobody
+//! would hold the overdraft, and the first of them would get it: there is always one that can finish and give back what it
+//! holds. The price is that the budget is exceeded by the rest of one body, which its own limit bounds.
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Bytes in one permit; a semaphore counts in `u32`.
+const UNIT_BYTES: usize = 1024;
+
+/// The bytes that all calls share.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    units: Semaphore,
+    overdraft: Semaphore,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes: usize) -> Self {
+        let units = (bytes / UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+        Self { units: Semaphore::new(units), overdraft: Semaphore::new(1) }
+    }
+
+    /// A share that holds nothing yet; dropping it gives everything back.
+    pub(crate) fn share(&self) -> Share<'_> {
+        Share { budget: self, bytes: 0, permits: None, overdraft: None }
+    }
+}
+
+/// What one body holds of the budget.
+#[derive(Debug)]
+pub(crate) struct Share<'a> {
+    budget: &'a Budget,
+    bytes: usize,
+    permits: Option<SemaphorePermit<'a>>,
+    overdraft: Option<SemaphorePermit<'a>>,
+}
+
+impl Share<'_> {
+    /// Waits until the body may occupy so many bytes in all. While it waits its connection is not read, so the server
+    /// notices, too.
+    pub(crate) async fn grow_to(&mut self, bytes: usize) {
+        if bytes <= self.bytes || self.overdraft.is_some() {
+            return;
+        }
+        let units = bytes.div_ceil(UNIT_BYTES) - self.bytes.div_ceil(UNIT_BYTES);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let budget = self.budget;
+        if let Ok(permit) = budget.units.try_acquire_many(units) {
+            self.hold(permit);
+        } else {
+            // Asked for in this order: the overdraft is for when nothing else is left.
+            tokio::select! {
+                biased;
+                permit = budget.units.acquire_many(units) => {
+                    self.hold(permit.expect("the semaphore is never closed"));
+                }
+                permit = budget.overdraft.acquire() => {
+                    self.overdraft = Some(permit.expect("the semaphore is never closed"));
+                }
+            }
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl<'a> Share<'a> {
+    fn hold(&mut self, permit: SemaphorePermit<'a>) {
+        match &mut self.permits {
+            Some(held) => held.merge(permit),
+            None => self.permits = Some(permit),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn shares_are_given_back() {
+        let budget = Budget::new(10 * UNIT_BYTES);
+        let mut share = budget.share();
+        share.grow_to(1).await;
+        share.grow_to(UNIT_BYTES).await;
+        assert_eq!(budget.units.available_permits(), 9);
+        share.grow_to(3 * UNIT_BYTES + 1).await;
+        assert_eq!(budget.units.available_permits(), 6);
+        drop(share);
+        assert_eq!(budget.units.available_permits(), 10);
+    }
+
+    #[tokio::test]
+    async fn one_call_may_overdraw_and_the_others_wait() {
+        let budget = Budget::new(4 * UNIT_BYTES);
+        let (mut a, mut b, mut c) = (budget.share(), budget.share(), budget.share());
+        a.grow_to(2 * UNIT_BYTES).await;
+        b.grow_to(2 * UNIT_BYTES).await;
+        a.grow_to(8 * UNIT_BYTES).await;
+        assert!(a.overdraft.is_some());
+        a.grow_to(800 * UNIT_BYTES).await;
+        {
+            let mut waiting = pin!(c.grow_to(UNIT_BYTES));
+            assert!(poll(waiting.as_mut()).is_pending());
+            drop(b);
+            assert!(poll(waiting.as_mut()).is_ready());
+        }
+        drop((a, c));
+        assert_eq!((budget.units.available_permits(), budget.overdraft.available_permits()), (4, 1));
+    }
+
+    #[tokio::test]
+    async fn calls_that_all_hold_a_part_finish_all_the_same() {
+        let budget = Arc::new(Budget::new(64 * UNIT_BYTES));
+        let calls: Vec<_> = (0..64)
+            .map(|_| {
+                let budget = Arc::clone(&budget);
+                tokio::spawn(async move {
+                    let mut share = budget.share();
+                    for units in [1, 2, 4, 8, 16, 32, 64, 128] {
+                        share.grow_to(units * UNIT_BYTES).await;
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        for call in calls {
+            call.await.unwrap();
+        }
+        assert_eq!(budget.units.available_permits(), 64);
+    }
+}
