@@ -99,9 +99,14 @@ fn packages(metadata: &Value, root: &Path) -> Vec<Package> {
     list(&metadata["packages"]).iter().map(package).collect()
 }
 
-/// Paths git tracks; in a copy without git, all files that are not build output.
+/// Paths git tracks or would track; in a copy without git, all files that are not build output.
 fn tracked(root: &Path) -> io::Result<Vec<String>> {
-    let listed = Command::new("git").arg("-C").arg(root).args(["ls-files", "-z"]).stderr(Stdio::null()).output();
+    let listed = Command::new("git")
+        .arg("-C")
+        .arg(root)
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .stderr(Stdio::null())
+        .output();
     match listed {
         Ok(output) if output.status.success() && !output.stdout.is_empty() => {
             let text = String::from_utf8(output.stdout).map_err(io::Error::other)?;

@@ -9,8 +9,8 @@ pub const FILE_LINES_MAX: usize = 400;
 /// Longest function in lines, from `fn` to the closing brace.
 pub const FUNCTION_LINES_MAX: usize = 70;
 
-/// The modules that may hold `unsafe`, each the only one of its crate.
-pub const UNSAFE_MODULES: &[&str] = &[];
+/// The modules that may hold `unsafe`: at most one in what a crate ships, and what a test cannot count otherwise.
+pub const UNSAFE_MODULES: &[&str] = &["crates/cli/src/memory.rs", "proto/tests/hostile.rs"];
 
 /// The only file that may name the wire codec's crate.
 const CODEC: &str = "proto/src/codec.rs";

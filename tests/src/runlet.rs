@@ -1,0 +1,285 @@
+//! The real `runlet` binary with a state directory of its own: started, asked, and killed as a user would.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::certificate::Authority;
+use crate::process::{Exit, Finished, Process};
+use crate::wait::wait_until;
+
+/// Exit codes scenarios expect, as the README lists them.
+pub mod code {
+    /// Everything asked for was done.
+    pub const OK: i32 = 0;
+    /// The run FAILED.
+    pub const FAILED: i32 = 1;
+    /// The command line or the input makes no sense.
+    pub const USAGE: i32 = 2;
+    /// No such workflow or run.
+    pub const NOT_FOUND: i32 = 3;
+    /// A definition is not valid.
+    pub const INVALID: i32 = 4;
+    /// No supervisor answers.
+    pub const UNREACHABLE: i32 = 5;
+    /// A timeout ended the run.
+    pub const TIMED_OUT: i32 = 7;
+    /// The run was STOPPED.
+    pub const STOPPED: i32 = 8;
+}
+
+/// A place for one test to run Runlet in: state directory, files, environment.
+#[derive(Debug)]
+pub struct Installation {
+    folder: TempDir,
+    environment: Vec<(&'static str, OsString)>,
+}
+
+/// Supervisor and gateway, started one by one.
+#[derive(Debug)]
+pub struct Running {
+    /// The gateway's process. First, so that it is killed first.
+    pub gateway: Process,
+    /// The supervisor's process.
+    pub supervisor: Process,
+    /// Where the gateway listens.
+    pub address: SocketAddr,
+}
+
+impl Installation {
+    /// A fresh one.
+    ///
+    /// # Panics
+    /// When there is no temporary folder to be had.
+    #[must_use]
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("runlet-test-").tempdir().expect("a temporary folder");
+        Self { folder, environment: Vec::new() }
+    }
+
+    /// The same, with a certificate authority its supervisor trusts.
+    #[must_use]
+    pub fn trusting(mut self, authority: &Authority) -> Self {
+        self.environment.push(("RUNLET_CA_FILE", authority.ca_file().into()));
+        self
+    }
+
+    /// The folder files are written to.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// The control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.state().join("control.sock")
+    }
+
+    /// Writes a file and returns its path.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("a file in the test's own folder");
+        path
+    }
+
+    /// `runlet ARGUMENTS` in this installation and in no other: nothing of the caller's environment but `PATH`.
+    #[must_use]
+    pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.folder()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
+        command.env("RUNLET_STATE", self.state()).env("RUNLET_SOCKET", self.socket());
+        command.envs(self.environment.iter().map(|(key, value)| (*key, value)));
+        command
+    }
+
+    /// Starts a command line without waiting for its end.
+    #[must_use]
+    pub fn start(&self, arguments: &[&str]) -> Process {
+        Process::start(&format!("runlet {}", arguments.join(" ")), &mut self.command(arguments), b"")
+    }
+
+    /// A command line, to its end.
+    #[must_use]
+    pub fn cli(&self, arguments: &[&str]) -> Finished {
+        self.start(arguments).finish()
+    }
+
+    /// The same, with something on its standard input.
+    #[must_use]
+    pub fn cli_with_input(&self, arguments: &[&str], input: &[u8]) -> Finished {
+        Process::start(&format!("runlet {}", arguments.join(" ")), &mut self.command(arguments), input).finish()
+    }
+
+    /// A command line that must end with code 0; what it printed on stdout.
+    ///
+    /// # Panics
+    /// When it ends otherwise.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let finished = self.cli(arguments);
+        finished.expect_code(code::OK, &arguments.join(" "));
+        finished.stdout
+    }
+
+    /// The same with `-o json`, parsed.
+    ///
+    /// # Panics
+    /// When it ends otherwise, or prints no JSON.
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.ok(&[&["-o", "json"], arguments].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}: {text}", arguments.join(" ")))
+    }
+
+    /// Writes a definition and deploys it; `name` is the workflow's.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn deploy(&self, name: &str, definition: &Value) {
+        let path = self.write(&format!("{name}.json"), &definition.to_string());
+        self.ok(&["deploy", path.to_str().expect("a temporary path is text")]);
+    }
+
+    /// Starts a run of a deployed workflow and returns its id.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[must_use]
+    pub fn run_detached(&self, workflow: &str) -> String {
+        self.ok(&["run", workflow, "--detach"]).trim().to_owned()
+    }
+
+    /// The line of `ps -a` for a run.
+    #[must_use]
+    pub fn summary(&self, run: &str) -> Option<Value> {
+        let runs = self.json(&["ps", "-a"]);
+        runs.as_array().and_then(|runs| runs.iter().find(|line| line["id"] == run)).cloned()
+    }
+
+    /// Waits until a run is in `state` and returns its line of `ps -a`.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    #[must_use]
+    pub fn wait_state(&self, run: &str, state: &str) -> Value {
+        wait_until(&format!("run {run} to be {state}; now {:?}", self.summary(run)), || {
+            self.summary(run).filter(|line| line["state"] == state)
+        })
+    }
+
+    /// Starts a supervisor and waits until it is ready.
+    #[must_use]
+    pub fn supervisor(&self) -> Process {
+        let process = self.start(&["supervisor", "--drain", "20s"]);
+        let ready = format!("ready {}", self.socket().display());
+        process.wait_line(&ready, |line| (line == ready).then_some(()));
+        process
+    }
+
+    /// Starts a gateway on a free port and waits until it is ready; returns its address too.
+    #[must_use]
+    pub fn gateway(&self) -> (Process, SocketAddr) {
+        let process = self.start(&["gateway", "--listen", "127.0.0.1:0"]);
+        let address = process.wait_line("ready ADDRESS", |line| line.strip_prefix("ready ")?.parse().ok());
+        (process, address)
+    }
+
+    /// Starts both and waits until hooks are served.
+    ///
+    /// # Panics
+    /// When they are not in time.
+    #[must_use]
+    pub fn start_both(&self) -> Running {
+        let supervisor = self.supervisor();
+        let (gateway, address) = self.gateway();
+        wait_ready(address);
+        Running { gateway, supervisor, address }
+    }
+
+    /// Starts `runlet up` with further arguments, on a free port, and waits until it says that it is up.
+    #[must_use]
+    pub fn up(&self, arguments: &[&str]) -> (Process, SocketAddr) {
+        let process = self.start(&[&["up", "--listen", "127.0.0.1:0", "--drain", "5s"], arguments].concat());
+        let address = process.wait_line("its address", |line| line.split("http://").nth(1)?.trim().parse().ok());
+        process.wait_line("its last line", |line| line.contains("Ctrl-C").then_some(()));
+        (process, address)
+    }
+}
+
+impl Default for Installation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Finished {
+    /// Checks the exit code.
+    ///
+    /// # Panics
+    /// With all the process said, when it is another.
+    pub fn expect_code(&self, code: i32, what: &str) {
+        let Self { exit, stdout, stderr } = self;
+        assert_eq!(*exit, Exit::Code(code), "{what}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+    }
+}
+
+/// Waits until the gateway at this address has the supervisor's routes.
+///
+/// # Panics
+/// When it has not in time.
+pub fn wait_ready(address: SocketAddr) {
+    wait_until("the gateway to be ready", || (crate::http::get(address, "/readyz").status == 200).then_some(()));
+}
+
+/// The binary under test: beside the folder this test's own executable is in.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let own = std::env::current_exe().expect("a running program has a path");
+    let profile = own.parent().and_then(Path::parent).expect("a test is built two folders below the target folder");
+    let binary = profile.join("runlet");
+    assert!(
+        binary.is_file(),
+        "{} is not there: build it first with `cargo build -p runlet`, or run scripts/test",
+        binary.display()
+    );
+    binary
+}
+
+/// Port 4000 of loopback, which the founding example names: one test at a time, across processes too.
+#[derive(Debug)]
+pub struct Port4000 {
+    _lock: File,
+}
+
+impl Port4000 {
+    /// Waits for its turn.
+    ///
+    /// # Panics
+    /// When the lock file cannot be made.
+    #[must_use]
+    pub fn take() -> Self {
+        let path = std::env::temp_dir().join("runlet-test-port-4000.lock");
+        let lock = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        lock.lock().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self { _lock: lock }
+    }
+}
