@@ -1,0 +1,163 @@
+//! The driver: starts the page server and the systems, measures them in turns, prints tables and ratios, writes JSON.
+//!
+//! `scripts/bench` builds everything and calls it. Exit code 0 if every system answered rightly, 1 otherwise; a missed
+//! target is a finding, not a failure, unless `--strict`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use std::{env, error, fs, io, thread};
+
+use clap::Parser;
+use runlet_bench::group::Group;
+use runlet_bench::measure::{self, Schedule};
+use runlet_bench::render;
+use runlet_bench::summary::Summary;
+use runlet_bench::system::{Ground, SystemKind, printed_address};
+use runlet_bench::workload::Workload;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::OnceCell;
+
+/// Compares Runlet with a bare HTTP server, Node-RED and n8n, in one run on this machine.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Short turns: a look within minutes, whose figures are rough.
+    #[arg(long)]
+    quick: bool,
+    /// Also write everything as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Only these workloads.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Workload::Hello, Workload::Scrape,
+        Workload::ScrapeAll, Workload::Scrape1m, Workload::ScrapeAll1m])]
+    only: Vec<Workload>,
+    /// Only these systems [default: all that are there].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    systems: Vec<SystemKind>,
+    /// Connections of each point.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 256])]
+    concurrency: Vec<usize>,
+    /// Turns each system has at each point.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// Seconds that are counted in each turn [default: 5, quick: 1].
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// End a turn after so many requests.
+    #[arg(long)]
+    requests: Option<u64>,
+    /// Exit with 1 also if a target was measured and missed.
+    #[arg(long)]
+    strict: bool,
+    /// Folder with the definitions and flows.
+    #[arg(long, value_name = "DIR", default_value = "scripts/bench.d")]
+    flows: PathBuf,
+    /// Folder with the peers that scripts/bench-peers installs.
+    #[arg(long, value_name = "DIR", env = "RUNLET_BENCH_PEERS")]
+    peers: Option<PathBuf>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    // Dropping the comparison half-way ends every process it started.
+    let result = tokio::select! {
+        result = compare(&options) => result,
+        result = interrupted() => result,
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `Ok` is whether everything went well.
+async fn compare(options: &Options) -> Result<bool, Box<dyn error::Error>> {
+    let programs = env::current_exe()?.parent().map(Path::to_owned).ok_or("the bench has no folder")?;
+    let dir = tempfile::tempdir()?;
+    let mut pages = Group::start(Command::new(programs.join("bench-pages")), &dir.path().join("pages.log"))?;
+    let ground = Ground {
+        pages: pages.await_log(printed_address).await?,
+        programs,
+        flows: options.flows.clone(),
+        peers: options.peers.clone().unwrap_or_else(default_peers),
+        n8n: OnceCell::new(),
+    };
+    let (systems, absent) = present(options, &ground)?;
+    let schedule = schedule(options, systems.keys().copied().collect());
+    let measured = measure::run(&schedule, &ground, &pages).await?;
+    let mut summary = Summary {
+        cores: thread::available_parallelism()?.get(),
+        quick: options.quick,
+        rounds: schedule.rounds,
+        window_seconds: schedule.window.as_secs_f64(),
+        systems: systems.into_iter().map(|(system, version)| (system.name(), version)).collect(),
+        absent,
+        pages: Vec::new(),
+        points: Vec::new(),
+        idle: Vec::new(),
+        targets: Vec::new(),
+    };
+    summary.fill(&measured);
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_vec_pretty(&summary)?)
+            .map_err(|cause| format!("{}: {cause}", path.display()))?;
+    }
+    print!("{}", render::summary(&summary));
+    let missed = summary.targets.iter().any(|verdict| verdict.met == Some(false));
+    Ok(summary.is_clean() && !(options.strict && missed))
+}
+
+/// The systems that take part with their versions, and why others do not. One that was asked for by name must be there.
+fn present(options: &Options, ground: &Ground) -> Result<Present, String> {
+    let mut systems = BTreeMap::new();
+    let mut absent = BTreeMap::new();
+    for system in SystemKind::ALL {
+        let asked = options.systems.contains(&system);
+        if !options.systems.is_empty() && !asked {
+            continue;
+        }
+        match system.version(ground) {
+            Ok(version) => drop(systems.insert(system, version)),
+            Err(why) if asked => return Err(format!("{}: {why}", system.name())),
+            Err(why) => drop(absent.insert(system.name(), why)),
+        }
+    }
+    Ok((systems, absent))
+}
+
+type Present = (BTreeMap<SystemKind, String>, BTreeMap<&'static str, String>);
+
+fn schedule(options: &Options, systems: Vec<SystemKind>) -> Schedule {
+    let (warmup, window, idle) = if options.quick { (0.3, 1.0, 2.0) } else { (1.0, 5.0, 5.0) };
+    Schedule {
+        workloads: options.only.clone(),
+        systems,
+        concurrency: options.concurrency.clone(),
+        rounds: usize::from(options.rounds),
+        warmup: Duration::from_secs_f64(warmup),
+        window: Duration::from_secs_f64(options.seconds.unwrap_or(window).clamp(0.05, 3600.0)),
+        requests_max: options.requests,
+        idle_window: Duration::from_secs_f64(idle),
+    }
+}
+
+fn default_peers() -> PathBuf {
+    PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache/runlet-bench-peers")
+}
+
+/// Returns when somebody wants the bench to end.
+async fn interrupted() -> Result<bool, Box<dyn error::Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Err(io::Error::from(io::ErrorKind::Interrupted).into())
+}
