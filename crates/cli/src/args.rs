@@ -1,0 +1,286 @@
+//! The command line: what can be typed. What it does stands in `command/`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use runlet_proto::ids::Priority;
+
+use crate::limits::DRAIN_DEFAULT;
+use crate::output::Format;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found or not running, 4 definition not valid, 5 supervisor not \
+reachable, 6 denied, 7 timed out, 8 stopped, 130 interrupted.";
+
+/// Runs workflows the way an operating system runs processes.
+#[derive(Debug, Parser)]
+#[command(name = "runlet", version, after_help = EXIT_CODES, propagate_version = true, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// How data is printed.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub(crate) output: Format,
+
+    /// Control socket of the supervisor [default: $RUNLET_SOCKET, else control.sock in the default state directory].
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// What is to be done.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// One subcommand; each has its file in `command/`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start supervisor and gateway together, deploy definitions, and stay until Ctrl-C.
+    Up(Up),
+    /// Run the supervisor: the daemon that owns all runs.
+    Supervisor(Supervisor),
+    /// Run the gateway: the HTTP front of the hooks.
+    Gateway(Gateway),
+    /// Check definitions and make them live; one replaces the workflow of the same name.
+    Deploy(Files),
+    /// Remove a workflow; its live runs finish.
+    Remove(Remove),
+    /// List the deployed workflows.
+    Workflows(Table),
+    /// Start a run, follow its blocks on stderr, print its output on stdout.
+    Run(Run),
+    /// List live runs.
+    Ps(Ps),
+    /// Print a run's Workflow Control Block as JSON.
+    Inspect(OneRun),
+    /// Print what a run logged.
+    Logs(Logs),
+    /// Stop runs: their running blocks are cancelled.
+    Stop(ManyRuns),
+    /// Hold runs: nothing more of them is dispatched until they are resumed.
+    Pause(ManyRuns),
+    /// Let paused runs go on.
+    Resume(ManyRuns),
+    /// Change the priority of live runs.
+    Renice(Renice),
+    /// Say how the supervisor is.
+    Status,
+    /// Check definitions without a supervisor.
+    Check(Files),
+    /// Print the JSON Schema of definitions.
+    Schema,
+    /// Print a completion script for a shell.
+    Completions(Completions),
+}
+
+/// `runlet up`.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Definitions to deploy: *.json and *.jsonc files, or directories of them.
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Serve a small shop on https://localhost:4000 and deploy the examples that read it.
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Where the gateway listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) supervisor: SupervisorOptions,
+}
+
+/// `runlet supervisor`.
+#[derive(Debug, Args)]
+pub(crate) struct Supervisor {
+    #[command(flatten)]
+    pub(crate) options: SupervisorOptions,
+    #[command(flatten)]
+    pub(crate) child: ChildOptions,
+}
+
+/// What a supervisor can be told at its start.
+#[derive(Debug, Args)]
+pub(crate) struct SupervisorOptions {
+    /// State directory [default: $RUNLET_STATE, else $XDG_RUNTIME_DIR/runlet, else /tmp/runlet-UID].
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state: Option<PathBuf>,
+    /// PEM file with certificate authorities that `fetch` trusts beside the system's.
+    #[arg(long, value_name = "FILE", env = "RUNLET_CA_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Threads of the light pool [default: as many as there are cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// How long live runs may go on after the supervisor was told to end: `500ms`, `30s`, `2m`.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = DRAIN_DEFAULT)]
+    pub(crate) drain: Duration,
+}
+
+/// `runlet gateway`.
+#[derive(Debug, Args)]
+pub(crate) struct Gateway {
+    /// Where it listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) child: ChildOptions,
+}
+
+/// How `runlet up` starts the other two processes. Not for people.
+#[derive(Debug, Args)]
+pub(crate) struct ChildOptions {
+    /// Process id of the launcher: end with it, and say when ready on stdout.
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(crate) launcher: Option<i32>,
+}
+
+/// `runlet deploy` and `runlet check`.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// *.json and *.jsonc files, or directories of them.
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+/// `runlet remove`.
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// Name of the workflow.
+    #[arg(value_name = "NAME")]
+    pub(crate) workflow: String,
+}
+
+/// How a table is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Table {
+    /// Leave the line with the names of the columns out.
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+}
+
+/// `runlet run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// A definition (a path that exists, or that ends in .json or .jsonc), else the name of a deployed workflow.
+    #[arg(value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
+    pub(crate) target: String,
+    /// Input of the run: JSON, `@FILE`, or `-` for stdin.
+    #[arg(short, long, value_name = "JSON")]
+    pub(crate) input: Option<String>,
+    /// Priority instead of the workflow's own, 0 to 9; higher runs first.
+    #[arg(short, long, value_name = "N", value_parser = priority)]
+    pub(crate) priority: Option<Priority>,
+    /// Print the run's id and leave it to itself.
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Do not follow the blocks on stderr.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// `runlet ps`.
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Ended runs too, as far as they are remembered.
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Ids only.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) table: Table,
+}
+
+/// A command on one run.
+#[derive(Debug, Args)]
+pub(crate) struct OneRun {
+    /// Id of the run, or the beginning of it that no other run has.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+}
+
+/// A command on several runs.
+#[derive(Debug, Args)]
+pub(crate) struct ManyRuns {
+    /// Ids of the runs, or beginnings of them that no other run has.
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<String>,
+}
+
+/// `runlet logs`.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) run: OneRun,
+    /// Wait for further lines until the run ends.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+/// `runlet renice`.
+#[derive(Debug, Args)]
+pub(crate) struct Renice {
+    /// The new priority, 0 to 9; higher runs first.
+    #[arg(value_name = "PRIORITY", value_parser = priority)]
+    pub(crate) priority: Priority,
+    #[command(flatten)]
+    pub(crate) runs: ManyRuns,
+}
+
+/// `runlet completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// Where the gateway listens when nobody says.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+fn priority(text: &str) -> Result<Priority, String> {
+    text.parse().ok().and_then(Priority::new).ok_or_else(|| "a priority is a number from 0 to 9".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let amount: u64 = number.parse().map_err(|_| "a duration is a number and a unit, such as 30s".to_owned())?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "" => return Err(format!("which unit? write {text}ms or {text}s")),
+        other => return Err(format!("unknown unit `{other}`; the units are ms, s, m and h")),
+    };
+    amount.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
+        assert!(duration("30").is_err_and(|error| error.contains("30s")));
+        assert!(duration("s").is_err());
+        assert!(duration("1d").is_err());
+        assert!(duration("18446744073709551615h").is_err());
+    }
+
+    #[test]
+    fn priorities_end_at_nine() {
+        assert_eq!(priority("9").map(Priority::level), Ok(9));
+        assert!(priority("10").is_err());
+        assert!(priority("-1").is_err());
+    }
+}

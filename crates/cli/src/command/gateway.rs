@@ -1,0 +1,24 @@
+//! `runlet gateway`: the HTTP front in this process.
+
+use super::{CommandError, Setting};
+use crate::args::Gateway;
+use crate::exit_code::ExitCode;
+use crate::launcher::child;
+use crate::logging;
+
+/// Runs until SIGTERM or SIGINT. Prints `ready ADDRESS` on stdout once it listens.
+///
+/// # Errors
+/// [`CommandError`] when it cannot start.
+pub(crate) fn perform(here: &Setting, args: &Gateway) -> Result<ExitCode, CommandError> {
+    child::follow(args.child.launcher)?;
+    logging::start()?;
+    let config = runlet_gateway::Config::new(args.listen, here.socket());
+    runlet_gateway::run(config, |address| child::say_ready(&address.to_string())).map_err(|error| {
+        CommandError::Failed {
+            message: format!("the gateway cannot start: {error}"),
+            help: Some("--listen 127.0.0.1:0 takes a free port".to_owned()),
+        }
+    })?;
+    Ok(ExitCode::Ok)
+}

@@ -1,0 +1,39 @@
+//! `runlet supervisor`: the daemon in this process.
+
+use std::num::NonZeroUsize;
+
+use super::CommandError;
+use crate::args::Supervisor;
+use crate::exit_code::ExitCode;
+use crate::launcher::child;
+use crate::{logging, memory, paths};
+
+/// Runs until SIGTERM or SIGINT. Prints `ready SOCKET` on stdout once clients can connect.
+///
+/// # Errors
+/// [`CommandError`] when it cannot start.
+pub(crate) fn perform(args: Supervisor) -> Result<ExitCode, CommandError> {
+    child::follow(args.child.launcher)?;
+    logging::start()?;
+    let state = args.options.state.unwrap_or_else(paths::default_state);
+    let mut config = runlet_supervisor::Config::new(state);
+    config.ca_file = args.options.ca_file;
+    config.drain = args.options.drain;
+    config.release_memory = Some(memory::release);
+    if let Some(threads) = args.options.threads.and_then(|threads| NonZeroUsize::new(threads.into())) {
+        config.slots = threads;
+    }
+    let socket = config.socket().display().to_string();
+    runlet_supervisor::run(config, || child::say_ready(&socket)).map_err(|error| explained(&error))?;
+    Ok(ExitCode::Ok)
+}
+
+fn explained(error: &runlet_supervisor::Error) -> CommandError {
+    let message = format!("the supervisor cannot start: {error}");
+    CommandError::Failed {
+        message,
+        help: Some(
+            "`runlet status` says whether one is running already; --state DIR starts another beside it".to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,205 @@
+//! `runlet up`: starts supervisor and gateway as processes of their own, keeps them alive, and ends them in order.
+//!
+//! Start with [`launch`]. The children are told apart from those a person starts by `--launcher PID`, see [`child`].
+
+mod announce;
+mod backoff;
+pub(crate) mod child;
+mod keeper;
+mod ready;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nix::sys::signal::Signal;
+use runlet_proto::control::SourceText;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use self::announce::Announcement;
+use self::child::{Child, Program};
+use self::keeper::{Kept, keep};
+use crate::client::Client;
+use crate::command::CommandError;
+use crate::command::deploy::{Deployed, deploy, refused};
+use crate::demo::{self, Shop};
+use crate::exit_code::ExitCode;
+use crate::limits::{GATEWAY_STOP_TIMEOUT, SUPERVISOR_STOP_GRACE};
+use crate::output::{Format, note};
+use crate::paths;
+
+/// What is to be brought up.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    /// How the announcement is printed.
+    pub(crate) format: Format,
+    /// State directory of the supervisor.
+    pub(crate) state: PathBuf,
+    /// Certificate authorities the supervisor is to trust.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Threads of the light pool.
+    pub(crate) threads: Option<u16>,
+    /// How long live runs may go on at the end.
+    pub(crate) drain: std::time::Duration,
+    /// Where the gateway listens.
+    pub(crate) listen: SocketAddr,
+    /// What is deployed, checked already.
+    pub(crate) sources: Vec<SourceText>,
+    /// Whether the shop is served too.
+    pub(crate) demo: bool,
+}
+
+/// Brings everything up, stays until a signal, and takes it down.
+///
+/// # Errors
+/// [`CommandError`] when something of it could not be brought up; nothing is left running then.
+pub(crate) async fn launch(mut launch: Launch) -> Result<ExitCode, CommandError> {
+    let mut signals = signals()?;
+    let up = tokio::select! {
+        up = bring_up(&mut launch) => up?,
+        _ = signals.recv() => return Ok(ExitCode::Interrupted),
+    };
+    let (supervisor, gateway) = match up {
+        Up::Running { supervisor, gateway } => (supervisor, gateway),
+        Up::NotTaken(code) => return Ok(code),
+    };
+    let _ = signals.recv().await;
+    note("stopping: the gateway first, then the supervisor; Ctrl-C again kills both");
+    gateway.stop();
+    let down = async {
+        gateway.ended().await;
+        supervisor.stop();
+        supervisor.ended().await;
+    };
+    tokio::pin!(down);
+    tokio::select! {
+        () = &mut down => return Ok(ExitCode::Ok),
+        _ = signals.recv() => {}
+    }
+    gateway.kill();
+    supervisor.kill();
+    down.await;
+    Ok(ExitCode::Interrupted)
+}
+
+enum Up {
+    Running {
+        supervisor: Kept,
+        gateway: Kept,
+    },
+    /// A definition was refused, and told; nothing runs.
+    NotTaken(ExitCode),
+}
+
+/// The supervisor, then the definitions, then the gateway: whoever sees the gateway's port open finds the hooks behind it.
+async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
+    if launch.demo {
+        open_shop(launch).await?;
+    }
+    let program = Program::Supervisor {
+        state: launch.state.clone(),
+        ca_file: launch.ca_file.clone(),
+        threads: launch.threads,
+        drain: launch.drain,
+    };
+    let (supervisor, _) = Child::start(&program).await?;
+    let socket = paths::socket_in(&launch.state);
+    let sources: Arc<[SourceText]> = std::mem::take(&mut launch.sources).into();
+    let (deployed, code) = deploy_all(socket.clone(), Arc::clone(&sources), launch.format).await?;
+    if code != ExitCode::Ok {
+        supervisor.end(SUPERVISOR_STOP_GRACE).await;
+        return Ok(Up::NotTaken(code));
+    }
+    let (gateway, said) = Child::start(&Program::Gateway { listen: launch.listen, socket: socket.clone() }).await?;
+    let address: SocketAddr = said.parse().map_err(|_| CommandError::Failed {
+        message: format!("the gateway is ready at `{said}`, which is no address"),
+        help: None,
+    })?;
+    Announcement::new(address, &socket, launch.demo, &deployed).print(launch.format)?;
+    let again = {
+        let socket = socket.clone();
+        move || redeploy(socket.clone(), Arc::clone(&sources))
+    };
+    let supervisor = keep(program, supervisor, launch.drain + SUPERVISOR_STOP_GRACE, again);
+    // The address it really got, so that the printed URLs hold after a restart.
+    let gateway = keep(Program::Gateway { listen: address, socket }, gateway, GATEWAY_STOP_TIMEOUT, || async {});
+    Ok(Up::Running { supervisor, gateway })
+}
+
+/// Opens the shop, and has the supervisor trust it.
+async fn open_shop(launch: &mut Launch) -> Result<(), CommandError> {
+    let shop = Shop::open().await.map_err(|error| CommandError::Failed {
+        message: error.to_string(),
+        help: Some("end the other program (`ss -ltnp 'sport = :4000'` names it), or leave --demo out".to_owned()),
+    })?;
+    let file =
+        demo::write_authority(&launch.state, shop.authority_pem(), launch.ca_file.as_deref()).map_err(|error| {
+            CommandError::Failed {
+                message: format!("cannot put the demo shop's certificate into {}: {error}", launch.state.display()),
+                help: Some("give another directory with --state".to_owned()),
+            }
+        })?;
+    launch.ca_file = Some(file);
+    shop.serve();
+    Ok(())
+}
+
+/// Deploys everything and tells every refusal. The blocking client gets a thread of its own: the shop lives in this one.
+async fn deploy_all(
+    socket: PathBuf,
+    sources: Arc<[SourceText]>,
+    format: Format,
+) -> Result<(Vec<Deployed>, ExitCode), CommandError> {
+    let work = move || {
+        let mut deployed = Vec::with_capacity(sources.len());
+        let mut code = ExitCode::Ok;
+        let mut client = Client::connect(&socket)?;
+        for source in sources.iter() {
+            match deploy(&mut client, source.clone()) {
+                Ok(one) => deployed.push(one),
+                Err(CommandError::Refused(refusal)) => code = code.or(refused(format, source.clone(), refusal)?),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((deployed, code))
+    };
+    spawn_blocking(work)
+        .await
+        .map_err(|error| CommandError::Failed { message: format!("deploying failed: {error}"), help: None })?
+}
+
+/// After a restart: what was deployed at the start is deployed again; what went wrong is told, and nothing ends for it.
+async fn redeploy(socket: PathBuf, sources: Arc<[SourceText]>) {
+    match deploy_all(socket, sources, Format::Table).await {
+        Ok((deployed, _)) => note(&format!(
+            "{} workflow(s) deployed again; those deployed by hand since the start, and all runs, are gone",
+            deployed.len()
+        )),
+        Err(error) => error.report(),
+    }
+}
+
+/// Ctrl-C, SIGTERM, and the end of the terminal, one after the other.
+fn signals() -> Result<mpsc::Receiver<Signal>, CommandError> {
+    // Two is all that is ever acted on; more of them say nothing new.
+    let (sender, receiver) = mpsc::channel(2);
+    for (kind, name) in [
+        (SignalKind::interrupt(), Signal::SIGINT),
+        (SignalKind::terminate(), Signal::SIGTERM),
+        (SignalKind::hangup(), Signal::SIGHUP),
+    ] {
+        let mut stream = signal(kind).map_err(|error| CommandError::Failed {
+            message: format!("cannot wait for {name}: {error}"),
+            help: None,
+        })?;
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                let _ = sender.try_send(name);
+            }
+        });
+    }
+    Ok(receiver)
+}

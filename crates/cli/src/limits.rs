@@ -1,0 +1,45 @@
+//! Every bound of the command line and of the launcher.
+
+use std::time::Duration;
+
+/// Longest text of one definition, in bytes: a frame must hold it and what stands around it.
+pub(crate) const DEFINITION_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Longest `--input`, in bytes.
+pub(crate) const INPUT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Most definition files one command takes.
+pub(crate) const DEFINITIONS_MAX: usize = 10_000;
+
+/// How long `runlet up` waits for a child to say that it is ready.
+pub(crate) const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest line a child may say when it is ready, in bytes.
+pub(crate) const READY_LINE_BYTES_MAX: u64 = 4_096;
+
+/// Delay before a child that died is started again; doubles from death to death.
+pub(crate) const RESTART_DELAY_MIN: Duration = Duration::from_millis(100);
+
+/// Longest delay between two starts of a child.
+pub(crate) const RESTART_DELAY_MAX: Duration = Duration::from_secs(10);
+
+/// A child that stayed up this long starts over with the shortest delay.
+pub(crate) const STEADY_AFTER: Duration = Duration::from_secs(60);
+
+/// How long the gateway may take to answer what is under way before `runlet up` kills it.
+pub(crate) const GATEWAY_STOP_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// How much longer than its own drain the supervisor may take before `runlet up` kills it.
+pub(crate) const SUPERVISOR_STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// How long a supervisor lets live runs go on after it was told to end, unless it was told otherwise at its start.
+pub(crate) const DRAIN_DEFAULT: &str = "30s";
+
+/// Most connections the demo shop serves at once.
+pub(crate) const SHOP_CONNECTIONS_MAX: usize = 512;
+
+/// How long a client of the demo shop may take for the TLS handshake, and for the head of a request.
+pub(crate) const SHOP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Replies to other requests that may wait on one control connection while one is being followed.
+pub(crate) const REPLIES_PARKED_MAX: usize = 64;

@@ -1,0 +1,157 @@
+//! Tables without borders, for eyes and for `awk`.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement};
+use runlet_proto::control::{RunSummary, SupervisorStatus, WorkflowSummary};
+use runlet_proto::state::RunState;
+
+use super::colours_on_stdout;
+use super::time::{age, elapsed, now_unix_ms};
+
+/// `runlet ps`.
+pub(crate) fn runs(runs: &[RunSummary], headers: bool) -> String {
+    let now = now_unix_ms();
+    let mut table = Table::new(&["RUN", "WORKFLOW", "STATE", "LANE", "PRI", "BLOCK", "TRY", "AGE", "DETAIL"], headers);
+    for run in runs {
+        let detail = run.blocked_on.as_ref().or(run.error.as_ref());
+        table.row(vec![
+            Cell::new(run.id),
+            Cell::new(&run.workflow),
+            Cell::new(run.state).fg(colour(run.state)),
+            Cell::new(run.lane),
+            Cell::new(run.priority),
+            Cell::new(run.block.as_deref().unwrap_or("-")),
+            Cell::new(run.attempt),
+            Cell::new(age(run.created_at_ms, now)),
+            Cell::new(detail.map_or("-", String::as_str)),
+        ]);
+    }
+    table.finish()
+}
+
+/// `runlet workflows`.
+pub(crate) fn workflows(workflows: &[WorkflowSummary], headers: bool) -> String {
+    let now = now_unix_ms();
+    let mut table = Table::new(&["WORKFLOW", "VERSION", "BLOCKS", "PRI", "LIVE", "AGE", "HOOKS"], headers);
+    for workflow in workflows {
+        let hooks = if workflow.hooks.is_empty() { "-".to_owned() } else { workflow.hooks.join("  ") };
+        table.row(vec![
+            Cell::new(&workflow.name),
+            Cell::new(short(&workflow.version)),
+            Cell::new(workflow.blocks),
+            Cell::new(workflow.priority),
+            Cell::new(workflow.live_runs),
+            Cell::new(age(workflow.deployed_at_ms, now)),
+            Cell::new(hooks),
+        ]);
+    }
+    table.finish()
+}
+
+/// `runlet status`: a line a fact.
+pub(crate) fn status(status: &SupervisorStatus, socket: &str) -> String {
+    let [completed, failed, stopped] = status.ended_runs;
+    let up = now_unix_ms().saturating_sub(status.started_at_ms).saturating_mul(1_000);
+    let mut table = Table::new(&[], false);
+    for (name, value) in [
+        ("state", if status.shutting_down { "shutting down" } else { "accepting runs" }.to_owned()),
+        ("socket", socket.to_owned()),
+        ("process", status.pid.to_string()),
+        ("release", status.release.clone()),
+        ("up", elapsed(up)),
+        ("workflows", status.workflows.to_string()),
+        ("live runs", status.live_runs.to_string()),
+        ("completed", completed.to_string()),
+        ("failed", failed.to_string()),
+        ("stopped", stopped.to_string()),
+    ] {
+        table.row(vec![Cell::new(name), Cell::new(value)]);
+    }
+    table.finish()
+}
+
+/// The first twelve digits of a version: enough to tell two by eye.
+pub(crate) fn short(version: &str) -> &str {
+    version.get(..12).unwrap_or(version)
+}
+
+fn colour(state: RunState) -> Color {
+    match state {
+        RunState::Ready | RunState::Running => Color::Green,
+        RunState::Blocked | RunState::Paused => Color::Yellow,
+        RunState::Completed => Color::Reset,
+        RunState::Failed => Color::Red,
+        RunState::Stopped => Color::Magenta,
+    }
+}
+
+struct Table {
+    table: comfy_table::Table,
+}
+
+impl Table {
+    fn new(names: &[&str], headers: bool) -> Self {
+        let mut table = comfy_table::Table::new();
+        // Never cut or wrapped: a terminal wraps by itself, and a script must find a row on one line.
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        if colours_on_stdout() {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        if headers && !names.is_empty() {
+            table.set_header(names.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+        }
+        Self { table }
+    }
+
+    fn row(&mut self, cells: Vec<Cell>) {
+        self.table.add_row(cells);
+    }
+
+    fn finish(mut self) -> String {
+        for column in self.table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
+        self.table.trim_fmt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runlet_proto::ids::{Priority, RunId};
+    use runlet_proto::state::Lane;
+
+    use super::*;
+
+    #[test]
+    fn a_table_has_no_borders_and_one_line_a_run() {
+        let run = RunSummary {
+            id: RunId::from_u128(0x0193_2c07_1f3e_7abc_8def_0123_4567_89ab),
+            workflow: "headlines".to_owned(),
+            version: "f".repeat(64),
+            state: RunState::Blocked,
+            blocked_on: Some("fetch localhost:4000".to_owned()),
+            lane: Lane::Light,
+            priority: Priority::DEFAULT,
+            block: Some("page".to_owned()),
+            attempt: 1,
+            created_at_ms: now_unix_ms(),
+            updated_at_ms: now_unix_ms(),
+            error: None,
+        };
+        let printed = runs(std::slice::from_ref(&run), true);
+        let lines: Vec<_> = printed.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("RUN "));
+        assert!(lines[1].starts_with("01932c07-1f3e-7abc-8def-0123456789ab  headlines  BLOCKED  light  5"));
+        assert!(lines[1].ends_with("fetch localhost:4000"));
+        assert_eq!(runs(&[run], false).lines().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_an_empty_table() {
+        assert_eq!(runs(&[], false), "");
+        assert_eq!(workflows(&[], true).lines().count(), 1);
+    }
+}

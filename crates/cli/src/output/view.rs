@@ -1,0 +1,256 @@
+//! What `-o json` prints: the messages of the control socket with times as RFC 3339 text (`createdAt`), not as numbers.
+
+use runlet_proto::control::{LogLine, RunEnd, RunEvent, RunEventKind, RunSummary, SupervisorStatus, WorkflowSummary};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::time::rfc3339;
+
+/// A run, as `ps`, `stop`, `pause`, `resume` and `renice` print it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RunView<'a> {
+    id: String,
+    workflow: &'a str,
+    version: &'a str,
+    state: &'a str,
+    blocked_on: Option<&'a str>,
+    lane: String,
+    priority: u8,
+    block: Option<&'a str>,
+    attempt: u32,
+    created_at: String,
+    updated_at: String,
+    error: Option<&'a str>,
+}
+
+impl<'a> From<&'a RunSummary> for RunView<'a> {
+    fn from(run: &'a RunSummary) -> Self {
+        Self {
+            id: run.id.to_string(),
+            workflow: &run.workflow,
+            version: &run.version,
+            state: run.state.as_str(),
+            blocked_on: run.blocked_on.as_deref(),
+            lane: run.lane.to_string(),
+            priority: run.priority.level(),
+            block: run.block.as_deref(),
+            attempt: run.attempt,
+            created_at: rfc3339(run.created_at_ms),
+            updated_at: rfc3339(run.updated_at_ms),
+            error: run.error.as_deref(),
+        }
+    }
+}
+
+/// A deployed workflow, as `workflows`, `deploy` and `remove` print it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WorkflowView<'a> {
+    name: &'a str,
+    version: &'a str,
+    description: Option<&'a str>,
+    blocks: u32,
+    priority: u8,
+    hooks: &'a [String],
+    live_runs: u64,
+    deployed_at: String,
+    /// The version a deployment took the place of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced: Option<&'a str>,
+}
+
+impl<'a> From<&'a WorkflowSummary> for WorkflowView<'a> {
+    fn from(workflow: &'a WorkflowSummary) -> Self {
+        Self {
+            name: &workflow.name,
+            version: &workflow.version,
+            description: workflow.description.as_deref(),
+            blocks: workflow.blocks,
+            priority: workflow.priority.level(),
+            hooks: &workflow.hooks,
+            live_runs: workflow.live_runs,
+            deployed_at: rfc3339(workflow.deployed_at_ms),
+            replaced: None,
+        }
+    }
+}
+
+impl<'a> WorkflowView<'a> {
+    /// The same, with the version it replaced.
+    pub(crate) fn replacing(self, replaced: Option<&'a str>) -> Self {
+        Self { replaced, ..self }
+    }
+}
+
+/// `runlet status`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusView<'a> {
+    pid: u32,
+    release: &'a str,
+    started_at: String,
+    workflows: u64,
+    live_runs: u64,
+    ended_runs: EndedView,
+    shutting_down: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct EndedView {
+    completed: u64,
+    failed: u64,
+    stopped: u64,
+}
+
+impl<'a> From<&'a SupervisorStatus> for StatusView<'a> {
+    fn from(status: &'a SupervisorStatus) -> Self {
+        let [completed, failed, stopped] = status.ended_runs;
+        Self {
+            pid: status.pid,
+            release: &status.release,
+            started_at: rfc3339(status.started_at_ms),
+            workflows: status.workflows,
+            live_runs: status.live_runs,
+            ended_runs: EndedView { completed, failed, stopped },
+            shutting_down: status.shutting_down,
+        }
+    }
+}
+
+/// A line of `runlet logs`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LogView<'a> {
+    sequence: u64,
+    at: String,
+    block: Option<&'a str>,
+    level: runlet_proto::control::LogLevel,
+    text: &'a str,
+}
+
+impl<'a> From<&'a LogLine> for LogView<'a> {
+    fn from(line: &'a LogLine) -> Self {
+        Self {
+            sequence: line.sequence,
+            at: rfc3339(line.at_ms),
+            block: line.block.as_deref(),
+            level: line.level,
+            text: &line.text,
+        }
+    }
+}
+
+/// A line of `runlet run -o jsonl`: `event` names what happened, the other members belong to it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EventView<'a> {
+    run: String,
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<&'a str>,
+    #[serde(flatten)]
+    what: WhatView<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+enum WhatView<'a> {
+    BlockStarted { attempt: u32 },
+    Blocked { on: &'a str },
+    BlockEnded { status: &'a str, error: Option<&'a str>, elapsed_us: u64 },
+    RetryScheduled { delay_ms: u64 },
+    State { state: &'a str },
+    Log { line: LogView<'a> },
+}
+
+impl<'a> From<&'a RunEvent> for EventView<'a> {
+    fn from(event: &'a RunEvent) -> Self {
+        let what = match &event.what {
+            RunEventKind::BlockStarted { attempt } => WhatView::BlockStarted { attempt: *attempt },
+            RunEventKind::Blocked { on } => WhatView::Blocked { on },
+            RunEventKind::BlockEnded { status, error, elapsed_us } => {
+                WhatView::BlockEnded { status: status.as_str(), error: error.as_deref(), elapsed_us: *elapsed_us }
+            }
+            RunEventKind::RetryScheduled { delay_ms } => WhatView::RetryScheduled { delay_ms: *delay_ms },
+            RunEventKind::State(state) => WhatView::State { state: state.as_str() },
+            RunEventKind::Log(line) => WhatView::Log { line: line.into() },
+        };
+        Self { run: event.run.to_string(), at: rfc3339(event.at_ms), block: event.block.as_deref(), what }
+    }
+}
+
+/// How a run ended, as `runlet run -o json` prints it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EndView<'a> {
+    event: &'static str,
+    run: String,
+    state: &'a str,
+    output: Option<Value>,
+    error: Option<&'a str>,
+    help: Option<&'a str>,
+    timed_out: bool,
+}
+
+impl<'a> From<&'a RunEnd> for EndView<'a> {
+    fn from(end: &'a RunEnd) -> Self {
+        Self {
+            event: "ended",
+            run: end.run.to_string(),
+            state: end.state.as_str(),
+            output: end.output.as_deref().map(|text| {
+                // The supervisor sends JSON; should it ever not be, the text itself is shown rather than nothing.
+                serde_json::from_slice(text).unwrap_or_else(|_| String::from_utf8_lossy(text).into_owned().into())
+            }),
+            error: end.error.as_deref(),
+            help: end.help.as_deref(),
+            timed_out: end.timed_out,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+    use runlet_proto::ids::RunId;
+    use runlet_proto::state::{BlockStatus, RunState};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_flat_object() {
+        let event = RunEvent {
+            run: RunId::from_u128(1),
+            at_ms: 1_500,
+            block: Some("page".to_owned()),
+            what: RunEventKind::BlockEnded {
+                status: BlockStatus::Failed,
+                error: Some("refused".to_owned()),
+                elapsed_us: 12,
+            },
+        };
+        assert_eq!(
+            serde_json::to_value(EventView::from(&event)).unwrap(),
+            json!({
+                "run": "00000000-0000-0000-0000-000000000001", "at": "1970-01-01T00:00:01.5Z", "block": "page",
+                "event": "block-ended", "status": "FAILED", "error": "refused", "elapsedUs": 12
+            })
+        );
+    }
+
+    #[test]
+    fn an_output_stays_json() {
+        let end = RunEnd {
+            run: RunId::from_u128(1),
+            state: RunState::Completed,
+            output: Some(r#"{"h1":["a"]}"#.into()),
+            error: None,
+            help: None,
+            timed_out: false,
+        };
+        assert_eq!(serde_json::to_value(EndView::from(&end)).unwrap()["output"], json!({"h1": ["a"]}));
+    }
+}
