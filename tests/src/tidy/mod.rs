@@ -56,7 +56,7 @@ impl fmt::Display for Finding {
 /// Every rule over the whole repository, before exceptions.
 #[must_use]
 pub fn check(repository: &Repository) -> Vec<Finding> {
-    let mut findings = source::check_all(&repository.rust_files());
+    let mut findings = source::check_all(&repository.rust_files(), source::UNSAFE_MODULES);
     findings.extend(layers::check(repository));
     findings.extend(files::check(repository));
     findings.sort_by(|a, b| (&a.key, a.line).cmp(&(&b.key, b.line)));
