@@ -9,6 +9,7 @@ use std::{fs, io};
 const TICKS_PER_SECOND: u32 = 100;
 
 /// Fields of `/proc/PID/stat` after the command's name, counted from 0 there (proc(5) counts from 1 and includes it).
+const STAT_STATE: usize = 0;
 const STAT_GROUP: usize = 2;
 const STAT_CPU: std::ops::RangeInclusive<usize> = 11..=14;
 
@@ -82,12 +83,12 @@ pub fn voluntary_switches(group: i32) -> io::Result<BTreeMap<i32, u64>> {
     Ok(switches)
 }
 
-/// The processes of a group.
+/// The processes of a group; one that has ended and is not waited for yet is none any more.
 ///
 /// # Errors
 /// If `/proc` cannot be read.
 pub fn members(group: i32) -> io::Result<Vec<i32>> {
-    Ok(stats()?.filter(|stat| stat.group == group).map(|stat| stat.pid).collect())
+    Ok(stats()?.filter(|stat| stat.group == group && !stat.ended).map(|stat| stat.pid).collect())
 }
 
 /// Of `/proc/PID/stat`, what is used here.
@@ -95,6 +96,7 @@ pub fn members(group: i32) -> io::Result<Vec<i32>> {
 struct Stat {
     pid: i32,
     group: i32,
+    ended: bool,
     cpu_ticks: u64,
 }
 
@@ -110,7 +112,8 @@ fn stats() -> io::Result<impl Iterator<Item = Stat>> {
 fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let cpu_ticks = fields.get(STAT_CPU)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum();
-    Some(Stat { pid, group: fields.get(STAT_GROUP)?.parse().ok()?, cpu_ticks })
+    let ended = matches!(*fields.get(STAT_STATE)?, "Z" | "X");
+    Some(Stat { pid, group: fields.get(STAT_GROUP)?.parse().ok()?, ended, cpu_ticks })
 }
 
 fn status_field(status: &str, name: &str) -> Option<u64> {
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn a_stat_line_with_an_odd_name_is_read() {
         let line = "7 (a) b) (c) S 1 42 7 0 -1 4194560 100 0 0 0 11 22 3 4 20 0 1 0 99";
-        assert_eq!(parse_stat(7, line), Some(Stat { pid: 7, group: 42, cpu_ticks: 40 }));
+        assert_eq!(parse_stat(7, line), Some(Stat { pid: 7, group: 42, ended: false, cpu_ticks: 40 }));
         assert_eq!(parse_stat(7, "7 (short) S 1"), None);
     }
 
