@@ -162,6 +162,9 @@ struct Stage {
     coding: Coding,
     decoder: Option<Box<dyn DecodeV2 + Send + Sync>>,
     ended: bool,
+    /// Whether the decoder may hold output for which there was no room. It must not be asked without cause: zstd takes
+    /// repeated questions without input for an error.
+    held_back: bool,
     /// Output that the next stage has not taken yet, and how much of it was taken.
     waiting: Vec<u8>,
     taken: usize,
@@ -176,7 +179,7 @@ struct Made {
 
 impl Stage {
     fn new(coding: Coding) -> Self {
-        Self { coding, decoder: None, ended: false, waiting: Vec::new(), taken: 0 }
+        Self { coding, decoder: None, ended: false, held_back: false, waiting: Vec::new(), taken: 0 }
     }
 
     fn feed_from(&mut self, previous: &mut Self, out: &mut [u8]) -> io::Result<Made> {
@@ -206,15 +209,15 @@ impl Stage {
                 continue;
             }
             let Some(&first) = input.first() else {
-                // Some decoders keep output back when the room was full.
-                if let Some(decoder) = &mut self.decoder {
-                    let before = room.written_len();
-                    decoder.flush(&mut room)?;
-                    if room.written_len() > before {
-                        continue;
+                match &mut self.decoder {
+                    Some(decoder) if self.held_back => {
+                        let before = room.written_len();
+                        decoder.flush(&mut room)?;
+                        self.held_back = room.written_len() > before;
                     }
+                    Some(_) | None => break,
                 }
-                break;
+                continue;
             };
             let decoder = self.decoder.get_or_insert_with(|| self.coding.decoder(first));
             let mut part = PartialBuffer::new(*input);
@@ -226,6 +229,7 @@ impl Stage {
                 return Err(io::Error::other("the decoder makes no progress"));
             }
         }
+        self.held_back |= room.has_no_spare_space();
         let bytes = room.written_len();
         Ok(Made { bytes, moved: bytes > 0 || input.len() < offered })
     }
@@ -248,5 +252,138 @@ impl Stage {
 impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stage").field("coding", &self.coding).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "../tests/servers/compress.rs"]
+mod compress;
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+    use http::HeaderValue;
+
+    use super::compress::{CODINGS, compress};
+    use super::*;
+
+    fn chain_for(value: &str) -> Result<Chain, String> {
+        chain(&HeaderMap::from_iter([(header::CONTENT_ENCODING, HeaderValue::from_str(value).unwrap())]))
+    }
+
+    /// Feeds pieces of one size into room of one size.
+    fn undo(coding: &str, coded: &[u8], piece: usize, room: usize) -> io::Result<(Vec<u8>, bool)> {
+        let mut chain = chain_for(coding).unwrap();
+        let mut out = Vec::new();
+        for mut piece in coded.chunks(piece) {
+            while chain.step(&mut piece, &mut out, room)? == Wants::Room {}
+            assert!(piece.is_empty());
+        }
+        Ok((out, chain.is_complete()))
+    }
+
+    fn header_name(coding: &str) -> &str {
+        coding.strip_suffix("-bare").unwrap_or(coding)
+    }
+
+    /// Half runs, half noise, so that codings have both to do.
+    fn sample(bytes: usize) -> Vec<u8> {
+        let mut state = 1u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..bytes).map(|at| if at / 500 % 2 == 0 { b'a' } else { noise() }).collect()
+    }
+
+    #[test]
+    fn every_coding_is_undone_however_it_is_cut() {
+        for coding in CODINGS {
+            for bytes in [0, 1, 10, 1000, 40_000] {
+                let plain = sample(bytes);
+                let coded = compress(coding, &plain);
+                for (piece, room) in [(1, 7), (7, 100), (1000, 13), (1 << 20, 16_384)] {
+                    let (out, complete) = undo(header_name(coding), &coded, piece, room).unwrap();
+                    assert!(out == plain && complete, "{coding} {bytes} bytes, pieces of {piece}, room of {room}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn codings_on_top_of_each_other_are_undone_in_reverse() {
+        let plain = sample(20_000);
+        for inner in CODINGS {
+            for outer in CODINGS {
+                let coded = compress(outer, &compress(inner, &plain));
+                let list = format!("{}, {}", header_name(inner), header_name(outer).to_uppercase());
+                for (piece, room) in [(300, 77), (1 << 20, 16_384)] {
+                    let (out, complete) = undo(&list, &coded, piece, room).unwrap();
+                    assert!(out == plain && complete, "{list}, pieces of {piece}, room of {room}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_that_stops_early_is_noticed() {
+        let plain = sample(5000);
+        for coding in CODINGS {
+            let coded = compress(coding, &plain);
+            for end in [1, 2, coded.len() / 2, coded.len() - 1] {
+                let (out, complete) = undo(header_name(coding), &coded[..end], 1000, 1000).unwrap();
+                assert!(!complete && plain.starts_with(&out), "{coding} up to {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn broken_streams_are_errors_or_incomplete_but_never_a_panic() {
+        let plain = sample(3000);
+        for coding in CODINGS {
+            let coded = compress(coding, &plain);
+            for at in 0..coded.len().min(200) {
+                let mut broken = coded.clone();
+                broken[at] ^= 0x55;
+                let _ = undo(header_name(coding), &broken, 64, 4096);
+            }
+            assert!(
+                undo(header_name(coding), b"\x00\xff this is no such stream \xff\xff", 64, 64).is_err(),
+                "{coding}"
+            );
+        }
+    }
+
+    #[test]
+    fn streams_in_a_row_are_one_body_and_what_follows_is_ignored() {
+        for coding in ["gzip", "zstd"] {
+            let mut coded = [compress(coding, b"one, "), compress(coding, b"two")].concat();
+            for piece in [1, 1000] {
+                assert_eq!(undo(coding, &coded, piece, 100).unwrap(), (b"one, two".to_vec(), true));
+            }
+            coded.extend_from_slice(b"\0\0 padding");
+            assert_eq!(undo(coding, &coded, 1000, 100).unwrap(), (b"one, two".to_vec(), true));
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_registry() {
+        for nothing in ["", "identity", "identity, Identity"] {
+            assert!(chain_for(nothing).unwrap().is_empty());
+        }
+        assert_eq!(chain_for("x-gzip").unwrap().stages.len(), 1);
+        assert!(chain_for("compress").unwrap_err().contains("\"compress\" is not known"));
+        assert!(chain_for("gzip, gzip, gzip, gzip").unwrap_err().contains("4 content codings"));
+        assert!(chain(&HeaderMap::new()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_zstd_window_beyond_the_standard_is_refused() {
+        // Magic number; a frame header without content size that asks for a window of 2^27 bytes; an empty last block.
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 17 << 3, 0x01, 0x00, 0x00];
+        assert!(undo("zstd", &frame, 100, 100).is_err());
+        let allowed = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 13 << 3, 0x01, 0x00, 0x00];
+        assert_eq!(undo("zstd", &allowed, 100, 100).unwrap(), (Vec::new(), true));
     }
 }
