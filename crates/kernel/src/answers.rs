@@ -10,7 +10,7 @@ use crate::action::Observation;
 use crate::kernel::Kernel;
 use crate::rejected::Rejected;
 use crate::table::Key;
-use crate::transition::BlockEvent;
+use crate::transition::{BlockEvent, RunEvent};
 
 impl<P: Clone> Kernel<P> {
     pub(crate) fn waiting(
@@ -58,25 +58,27 @@ impl<P: Clone> Kernel<P> {
 
     /// Fails what was under way in the worker. What had been given up there is gone as well.
     pub(crate) fn worker_lost(&mut self, run: RunId, failure: &Failure, random: u32) {
-        let live = self.live(run).ok();
-        if let Some(key) = live {
-            for block in self.table.get(key).indices() {
-                let control = self.table.block(key, block);
-                if control.phase.is_under_way() && control.lane == Lane::Heavy {
-                    self.fail(key, block, failure.clone(), random.wrapping_add(u32::from(block.0)));
-                }
-            }
-        } else {
-            self.stale += 1;
-        }
-        // After the loop: if a failure ended the run, its other attempts were given up in the same worker.
         for _ in 0..self.memory.worker_gone(run) {
             self.slots.take_back();
         }
-        if let Some(key) = live {
-            self.offer_worker(key);
-            self.settle(key);
+        let Ok(key) = self.live(run) else {
+            self.stale += 1;
+            return;
+        };
+        // All attempts first, then the run: none of them is there any longer to be given up.
+        let mut error = None;
+        for block in self.table.get(key).indices() {
+            let control = self.table.block(key, block);
+            if control.phase.is_under_way() && control.lane == Lane::Heavy {
+                let failed = self.fail_attempt(key, block, failure.clone(), random.wrapping_add(u32::from(block.0)));
+                error = error.or(failed);
+            }
         }
+        if error.is_some() {
+            self.end_run(key, RunEvent::Fail, error);
+        }
+        self.offer_worker(key);
+        self.settle(key);
     }
 
     /// The run, if this attempt of it is under way.

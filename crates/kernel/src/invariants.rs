@@ -4,6 +4,7 @@ use runlet_proto::state::{Lane, RunState};
 
 use crate::control::Place;
 use crate::kernel::Kernel;
+use crate::slots::Verdict;
 use crate::table::{Admission, Key, Run};
 use crate::transition::Phase;
 
@@ -101,6 +102,7 @@ impl<P: Clone> Kernel<P> {
         }
         let heavy: usize = self.memory.holds().map(|(_, hold)| hold.slots_given_up()).sum();
         assert_eq!(self.slots.given_up(), self.slots.light_given_up() + heavy, "slots given up");
+        assert!(matches!(self.verdict(), Verdict::Wait(_)), "somebody who waits outranks a holder that was not asked");
         assert!(self.quantum_due.is_none() || self.slots.free() == 0, "a quantum is timed with a slot free");
     }
 

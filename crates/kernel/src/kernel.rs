@@ -101,8 +101,9 @@ impl<P: Clone> Kernel<P> {
     /// # Errors
     /// [`Rejected`] when the event is not possible; then nothing changed.
     pub fn handle(&mut self, now: Time, event: Event<P>) -> Result<(), Rejected> {
+        let before = self.now;
         // The caller's clock is monotonic; if it were not, time would stand still here.
-        self.now = self.now.max(now);
+        self.now = before.max(now);
         let taken = match event {
             Event::Submit(submit) => self.submit(submit),
             Event::Waiting { run, block, attempt, on } => self.waiting(run, block, attempt, on),
@@ -124,6 +125,8 @@ impl<P: Clone> Kernel<P> {
         };
         if taken.is_ok() {
             self.schedule();
+        } else {
+            self.now = before;
         }
         taken
     }

@@ -29,6 +29,19 @@ impl<P: Clone> Kernel<P> {
 
     /// A failed attempt: another one if the policy has one left, else what `on_error` says.
     pub(crate) fn fail(&mut self, key: Key, block: BlockIndex, failure: Failure, random: u32) {
+        if let Some(error) = self.fail_attempt(key, block, failure, random) {
+            self.end_run(key, RunEvent::Fail, Some(error));
+        }
+    }
+
+    /// The same, but for the end of the run: its cause is returned, if this failure is one.
+    pub(crate) fn fail_attempt(
+        &mut self,
+        key: Key,
+        block: BlockIndex,
+        failure: Failure,
+        random: u32,
+    ) -> Option<RunError> {
         let run = self.table.get(key);
         let plan = &run.control.plan.blocks[block.as_usize()];
         let (policy, on_error) = (plan.retry, plan.on_error);
@@ -43,8 +56,9 @@ impl<P: Clone> Kernel<P> {
         } else {
             let error = RunError { block: Some(self.block_id(key, block)), attempt, failure: failure.clone() };
             self.end_attempt(key, block, BlockEvent::Fail, Some(failure));
-            self.end_run(key, RunEvent::Fail, Some(error));
+            return Some(error);
         }
+        None
     }
 
     /// A block is done: releases those that waited for it alone; after the last one the run is COMPLETED.
@@ -112,6 +126,7 @@ impl<P: Clone> Kernel<P> {
             self.memory.give_up(run, block, attempt, holder.is_some());
             let hold = self.memory.hold(run);
             hold.running = hold.running.filter(|running| *running != block);
+            self.withdraw_offer(key);
         } else if holder.is_some() {
             self.slots.remember_light(run, block, attempt);
         }

@@ -43,14 +43,8 @@ impl<P: Clone> Kernel<P> {
 
     /// Takes a block out of the queue it stands in, if any.
     pub(crate) fn dequeue(&mut self, key: Key, block: BlockIndex) {
-        let place = std::mem::replace(&mut self.table.block_mut(key, block).place, Place::Nowhere);
-        match place {
-            Place::Nowhere => return,
-            Place::Ready(entry) => {
-                self.ready.remove(entry);
-            }
-            Place::Memory(entry) => self.memory.unpark(entry),
-            Place::Worker => {}
+        if self.leave(key, block) == Place::Nowhere {
+            return;
         }
         if self.lane_of(key, block) == Lane::Heavy {
             let id = self.table.get(key).control.id;
@@ -72,6 +66,16 @@ impl<P: Clone> Kernel<P> {
             let place = self.memory.park(key, block, bytes, priority, self.now);
             self.table.block_mut(key, block).place = Place::Memory(place);
         }
+    }
+
+    /// The worker of a run is to die: the block that stands in line for it goes back to the others.
+    pub(crate) fn withdraw_offer(&mut self, key: Key) {
+        let id = self.table.get(key).control.id;
+        let hold = self.memory.hold(id);
+        let Some(block) = hold.offered.take() else { return };
+        hold.queue.push_front(block);
+        self.leave(key, block);
+        self.table.block_mut(key, block).place = Place::Worker;
     }
 
     /// Takes the slot back from an attempt that stopped by itself.
@@ -106,6 +110,19 @@ impl<P: Clone> Kernel<P> {
             (false, false, true) => Lane::Heavy,
             (false, false, false) => plan.lane,
         }
+    }
+
+    /// Takes a block's entry out of wherever it stands.
+    fn leave(&mut self, key: Key, block: BlockIndex) -> Place {
+        let place = std::mem::replace(&mut self.table.block_mut(key, block).place, Place::Nowhere);
+        match place {
+            Place::Ready(entry) => {
+                self.ready.remove(entry);
+            }
+            Place::Memory(entry) => self.memory.unpark(entry),
+            Place::Nowhere | Place::Worker => {}
+        }
+        place
     }
 
     fn push_ready(&mut self, key: Key, block: BlockIndex) {
@@ -191,30 +208,33 @@ impl<P: Clone> Kernel<P> {
     /// Asks holders for their slots on behalf of those who wait, and sets the quantum timer. Without anybody waiting there
     /// is neither.
     fn preempt(&mut self) {
-        self.quantum_due = None;
+        self.quantum_due = loop {
+            match self.verdict() {
+                Verdict::Preempt(holder) => self.ask_back(holder),
+                Verdict::Wait(due) => break due,
+            }
+        };
+    }
+
+    /// Whether a holder has to give way as things are, or when to ask again.
+    pub(crate) fn verdict(&self) -> Verdict {
         if self.slots.free() > 0 {
-            return;
+            return Verdict::Wait(None);
         }
         let parked = self.memory.first_that_fits(self.now).map(|first| (first.priority, first.since));
         let waits_since = [self.ready.oldest(), parked.map(|(_, since)| since)].into_iter().flatten().min();
-        let Some(waits_since) = waits_since else { return };
-        let aged_at = waits_since + self.config.ageing;
+        let Some(waits_since) = waits_since else { return Verdict::Wait(None) };
         let (now, quantum) = (self.now, self.config.quantum);
-        let mut promised = self.slots.promised(now, quantum);
-        while let Some(priority) = self.waiting_at(promised, parked.map(|(priority, _)| priority)) {
-            match self.slots.verdict(priority, aged_at <= now, now, quantum) {
-                Verdict::Preempt(holder) => {
-                    self.ask_back(holder);
-                    promised += 1;
-                }
-                Verdict::Wait(due) => {
-                    self.quantum_due = earliest(due, Some(aged_at).filter(|at| *at > now));
-                    return;
-                }
-            }
+        let promised = self.slots.promised(now, quantum);
+        let Some(priority) = self.waiting_at(promised, parked.map(|(priority, _)| priority)) else {
+            // Everybody who waits was promised a slot; a promise that is not kept is looked at again.
+            return Verdict::Wait(self.slots.promise_due(now, quantum));
+        };
+        let aged_at = waits_since + self.config.ageing;
+        match self.slots.verdict(priority, aged_at <= now, now, quantum) {
+            Verdict::Preempt(holder) => Verdict::Preempt(holder),
+            Verdict::Wait(due) => Verdict::Wait(earliest(due, Some(aged_at).filter(|at| *at > now))),
         }
-        // Everybody who waits was promised a slot; a promise that is not kept is looked at again.
-        self.quantum_due = self.slots.promise_due(now, quantum);
     }
 
     /// Asks a holder for its slot.

@@ -125,8 +125,8 @@ mod tests {
     #[test]
     fn a_cycle_is_told_from_what_stands_behind_it() {
         let behind = plan("w", vec![block("behind", &[1]), block("one", &[2]), block("two", &[1])]);
-        let Some(PlanError::Cycle { block }) = Shape::of(&behind).err() else { panic!("the cycle was not found") };
-        assert!(block == 1 || block == 2, "block {block} is not on the cycle");
+        let found = Shape::of(&behind).err();
+        assert!(matches!(found, Some(PlanError::Cycle { block: 1 | 2 })), "{found:?}");
         assert_eq!(Shape::of(&plan("w", vec![block("me", &[0])])).err(), Some(PlanError::Cycle { block: 0 }));
     }
 }

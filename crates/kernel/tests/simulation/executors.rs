@@ -1,0 +1,176 @@
+//! The other side of the kernel: what an ideal supervisor would hold, kept from actions alone and compared with the kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use runlet_kernel::{Action, Kernel, Plan};
+use runlet_proto::ids::{Attempt, BlockIndex, RunId};
+use runlet_proto::state::{Lane, RunState};
+
+/// Names an attempt for good.
+pub(crate) type Who = (RunId, BlockIndex, Attempt);
+
+/// What an attempt does, as its executor knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doing {
+    Running,
+    Waiting,
+    /// Woken or yielded: waits to be continued.
+    Queued,
+    /// Given up, and still on its slot.
+    GivenUpRunning,
+    /// Given up, in a worker but on no slot.
+    GivenUp,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Executor {
+    pub(crate) doing: Doing,
+    pub(crate) lane: Lane,
+    pub(crate) brief: bool,
+    /// It was asked for its slot.
+    pub(crate) asked: bool,
+    /// It never answers, until it is given up or its worker is lost.
+    pub(crate) hangs: bool,
+    /// Its answer is on the way.
+    pub(crate) answered: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct KnownRun {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) ended: Option<RunState>,
+    pub(crate) paused: bool,
+    dispatched: bool,
+    attempts: BTreeMap<BlockIndex, Attempt>,
+}
+
+/// Everything that is executed.
+#[derive(Debug, Default)]
+pub(crate) struct Executors {
+    pub(crate) attempts: BTreeMap<Who, Executor>,
+    pub(crate) runs: BTreeMap<RunId, KnownRun>,
+    // Runs whose heavy memory is in use: from the first heavy dispatch.
+    heavy: BTreeSet<RunId>,
+}
+
+impl Executors {
+    pub(crate) fn submitted(&mut self, run: RunId, plan: &Arc<Plan>) {
+        let known = KnownRun {
+            plan: Arc::clone(plan),
+            ended: None,
+            paused: false,
+            dispatched: false,
+            attempts: BTreeMap::new(),
+        };
+        assert!(self.runs.insert(run, known).is_none(), "run {run} was submitted twice");
+    }
+
+    /// Performs one action, and complains if it makes no sense.
+    pub(crate) fn perform(&mut self, kernel: &Kernel<u64>, action: &Action) {
+        match *action {
+            Action::Dispatch { run, block, attempt, lane } => self.dispatch(kernel, (run, block, attempt), lane),
+            Action::Continue { run, block, attempt, lane } => {
+                let known = &self.runs[&run];
+                assert!(known.ended.is_none() && !known.paused, "{action:?} of a run that is not under way");
+                let executor = self.attempts.get_mut(&(run, block, attempt)).expect("only what began goes on");
+                assert_eq!((executor.doing, executor.lane), (Doing::Queued, lane), "{action:?}");
+                (executor.doing, executor.asked, executor.answered) = (Doing::Running, false, false);
+            }
+            Action::Preempt { run, block, attempt, lane } => {
+                let executor = self.attempts.get_mut(&(run, block, attempt)).expect("only what runs is preempted");
+                assert_eq!(
+                    (executor.doing, executor.lane, executor.asked),
+                    (Doing::Running, lane, false),
+                    "{action:?}"
+                );
+                assert!(!executor.brief, "{action:?} of a brief block");
+                executor.asked = true;
+            }
+            Action::Cancel { run, block, attempt, lane, running } => {
+                let who = (run, block, attempt);
+                let executor = self.attempts.get_mut(&who).expect("only what began is given up");
+                let on_slot = executor.doing == Doing::Running && !executor.brief;
+                assert_eq!((executor.lane, running), (lane, on_slot || lane == Lane::Heavy), "{action:?}");
+                match (on_slot, running) {
+                    (true, _) => executor.doing = Doing::GivenUpRunning,
+                    (false, true) => executor.doing = Doing::GivenUp,
+                    (false, false) => drop(self.attempts.remove(&who)),
+                }
+            }
+            Action::Ended { run, state } => {
+                let known = self.runs.get_mut(&run).expect("only what was submitted ends");
+                assert_eq!(known.ended.replace(state), None, "{run} ended twice");
+                let alive = |doing| matches!(doing, Doing::Running | Doing::Waiting | Doing::Queued);
+                let left = self.of(run).find(|(_, executor)| alive(executor.doing));
+                assert!(left.is_none(), "{run} ended and {left:?} was not given up");
+            }
+            Action::Observe { run, .. } => {
+                assert!(self.runs.contains_key(&run), "{action:?} of a run that nobody knows");
+            }
+        }
+    }
+
+    /// Limits that hold whatever happens.
+    pub(crate) fn check(&self, slots: usize, memory: u64) {
+        let on_slot = |executor: &Executor| match executor.doing {
+            Doing::Running => !executor.brief,
+            Doing::GivenUpRunning => true,
+            Doing::Waiting | Doing::Queued | Doing::GivenUp => false,
+        };
+        let busy = self.attempts.values().filter(|executor| on_slot(executor)).count();
+        assert!(busy <= slots, "{busy} attempts on {slots} slots: {:#?}", self.attempts);
+        let used: u64 = self.heavy.iter().map(|run| self.runs[run].plan.heavy_memory_bytes).sum();
+        assert!(used <= memory, "heavy runs use {used} of {memory} bytes");
+    }
+
+    pub(crate) fn of(&self, run: RunId) -> impl Iterator<Item = (&Who, &Executor)> {
+        self.attempts.range((run, BlockIndex(0), Attempt(0))..=(run, BlockIndex(u16::MAX), Attempt(u32::MAX)))
+    }
+
+    /// The attempt is over, its thread or worker free.
+    pub(crate) fn remove(&mut self, who: Who) {
+        self.attempts.remove(&who);
+        self.forget_memory(who.0);
+    }
+
+    /// Everything in the worker of a run is gone.
+    pub(crate) fn lose_worker(&mut self, run: RunId) {
+        self.attempts.retain(|who, executor| who.0 != run || executor.lane == Lane::Light);
+        self.forget_memory(run);
+    }
+
+    /// An ended run without anything in a worker uses no memory.
+    pub(crate) fn forget_memory(&mut self, run: RunId) {
+        let in_worker = self.of(run).any(|(_, executor)| executor.lane == Lane::Heavy);
+        if self.runs[&run].ended.is_some() && !in_worker {
+            self.heavy.remove(&run);
+        }
+    }
+
+    fn dispatch(&mut self, kernel: &Kernel<u64>, who: Who, lane: Lane) {
+        let (run, block, attempt) = who;
+        assert!(kernel.block_input(run, block).is_some(), "{who:?} was dispatched without an input");
+        if lane == Lane::Heavy {
+            let alone = self
+                .of(run)
+                .all(|(_, other)| other.lane == Lane::Light || matches!(other.doing, Doing::Waiting | Doing::Queued));
+            assert!(alone, "{who:?} was dispatched to a worker that is busy");
+            self.heavy.insert(run);
+        }
+        let known = self.runs.get_mut(&run).expect("only what was submitted is dispatched");
+        assert!(known.ended.is_none() && !known.paused, "{who:?} was dispatched, its run is not under way");
+        known.dispatched = true;
+        let last = known.attempts.insert(block, attempt).unwrap_or_default();
+        assert!(attempt > last, "{who:?} after {last:?}");
+        let brief = known.plan.blocks[block.as_usize()].brief;
+        let (limit, workflow) = (known.plan.concurrency, Arc::clone(&known.plan.workflow));
+        let doing = Doing::Running;
+        let executor = Executor { doing, lane, brief, asked: false, hangs: false, answered: false };
+        assert!(self.attempts.insert(who, executor).is_none(), "{who:?} was dispatched twice");
+        let under_way =
+            |known: &&KnownRun| known.dispatched && known.ended.is_none() && known.plan.workflow == workflow;
+        let under_way = self.runs.values().filter(under_way).count();
+        assert!(limit.is_none_or(|limit| under_way <= limit.get() as usize), "{under_way} runs of {workflow} at once");
+    }
+}
