@@ -110,6 +110,8 @@ impl<P: Clone> Kernel<P> {
         let used: u64 = self.memory.holds().map(|(_, hold)| hold.reserved).sum();
         assert_eq!(self.memory.used(), used, "heavy memory is not conserved");
         assert!(used <= self.memory.budget(), "heavy runs hold {used} bytes, more than there are");
+        let idle = self.slots.free() > 0 && self.memory.first_that_fits(self.now).is_some();
+        assert!(!idle, "a slot and memory are free, and a run waits for them");
         for (_, run) in self.table.iter() {
             let heavy = run.control.blocks.iter().filter(|b| b.holder.is_some() && b.lane == Lane::Heavy).count();
             assert!(heavy <= 1, "the worker of {} executes {heavy} attempts", run.control.id);

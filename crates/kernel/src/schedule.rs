@@ -133,24 +133,23 @@ impl<P: Clone> Kernel<P> {
 
     /// Gives a free slot to whoever's turn it is; whether there was anybody.
     fn dispatch_next(&mut self) -> bool {
-        if self.dispatch_from_memory_line() {
-            return true;
-        }
-        while let Some(turn) = self.ready.pop(self.now) {
+        loop {
+            if self.dispatch_from_memory_line() {
+                return true;
+            }
+            let Some(turn) = self.ready.pop(self.now) else { return false };
             let (key, block) = turn.value;
             let control = &self.table.get(key).control;
             let (id, priority, bytes) = (control.id, control.priority, control.plan.heavy_memory_bytes);
-            let heavy = self.lane_of(key, block) == Lane::Heavy;
-            if heavy && !self.memory.admit(id, bytes, priority, self.now) {
-                let place = self.memory.park(key, block, bytes, priority, turn.since);
-                self.table.block_mut(key, block).place = Place::Memory(place);
-                continue;
+            if self.lane_of(key, block) == Lane::Light || self.memory.admit(id, bytes, priority, self.now) {
+                self.begin(key, block, turn.aged);
+                self.settle(key);
+                return true;
             }
-            self.begin(key, block, turn.aged);
-            self.settle(key);
-            return true;
+            // Its turn has come, its memory has not: it waits on without being passed, and the slot goes to another.
+            let place = self.memory.park(key, block, bytes, priority, turn.since);
+            self.table.block_mut(key, block).place = Place::Memory(place);
         }
-        false
     }
 
     /// Those whose turn had come and who only waited for memory go before their equals.

@@ -1,5 +1,6 @@
 //! Simulation of the kernel: thousands of seeds of chance, executors that die, hang, answer late, twice and out of turn, and
-//! everything that must hold checked after each event. `RUNLET_SIM_SEED=17` replays one seed.
+//! everything that must hold checked after each event. `RUNLET_SIM_SEED=17` replays one seed, `RUNLET_SIM_SEEDS=100000`
+//! makes a long night of it.
 
 mod executors;
 mod plans;
@@ -37,12 +38,13 @@ fn simulate(seed: u64) -> Coverage {
 
 #[test]
 fn whatever_happens_the_kernel_keeps_its_promises() {
-    if let Ok(seed) = std::env::var("RUNLET_SIM_SEED") {
-        simulate(seed.parse().expect("RUNLET_SIM_SEED is a number"));
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("the variable holds a number"));
+    if let Some(seed) = number("RUNLET_SIM_SEED") {
+        simulate(seed);
         return;
     }
     let mut taken = Coverage::default();
-    for seed in 0..SEEDS {
+    for seed in 0..number("RUNLET_SIM_SEEDS").unwrap_or(SEEDS) {
         taken.merge(&simulate(seed));
     }
     let missing = taken.missing();

@@ -68,7 +68,7 @@ impl World {
     pub(crate) fn rest(&mut self) {
         for run in self.executors.runs.iter().filter(|(_, known)| known.paused).map(|(run, _)| *run).collect::<Vec<_>>()
         {
-            self.handle(Event::Resume { run });
+            self.handle(&Event::Resume { run });
         }
         for round in 0.. {
             assert!(round < 20_000, "no rest: {:#?}\n{:#?}", self.kernel.counts(), self.executors.attempts);
@@ -78,9 +78,9 @@ impl World {
             for (who, doing) in &answers {
                 match doing {
                     Doing::Running | Doing::GivenUpRunning | Doing::GivenUp => {
-                        self.handle(finished(*who, BlockResult::Completed(round)));
+                        self.handle(&finished(*who, BlockResult::Completed(round)));
                     }
-                    Doing::Waiting => self.handle(Event::Woken { run: who.0, block: who.1, attempt: who.2 }),
+                    Doing::Waiting => self.handle(&Event::Woken { run: who.0, block: who.1, attempt: who.2 }),
                     Doing::Queued => {}
                 }
             }
@@ -92,7 +92,8 @@ impl World {
             }
         }
         let counts = self.kernel.counts();
-        assert_eq!((counts.live, counts.timers, counts.awaiting_memory, counts.awaiting_admission), (0, 0, 0, 0));
+        let left = (counts.live, counts.timers, counts.awaiting_memory, counts.awaiting_admission);
+        assert_eq!(left, (0, 0, 0, 0), "somebody waits for ever: {counts:#?}");
         assert_eq!((counts.slots_free, counts.heavy_memory_used), (counts.slots, 0), "something was not returned");
         assert_eq!(counts.ready.iter().sum::<usize>(), 0, "something is still ready");
         let lost = self.executors.runs.iter().find(|(_, known)| known.ended.is_none());
@@ -107,7 +108,7 @@ impl World {
         let priority = self.rng.percent(30).then(|| plans::priority(&mut self.rng));
         let observe = self.rng.percent(20);
         let input = self.count;
-        self.handle(Event::Submit(Submit { run, plan, input, priority, observe }));
+        self.handle(&Event::Submit(Submit { run, plan, input, priority, observe }));
     }
 
     /// A random attempt makes up its mind; what it says arrives now, later, or never.
@@ -164,33 +165,33 @@ impl World {
             let key = *key;
             let event = self.mail.remove(&key).expect("it was just found");
             self.old.push(event.clone());
-            self.handle(event);
+            self.handle(&event);
         }
     }
 
     /// An answer arrives a second time.
     fn old_answer(&mut self) {
         if let Some(event) = self.rng.pick(&self.old).cloned() {
-            self.handle(event);
+            self.handle(&event);
         }
     }
 
     /// Something that no supervisor would say.
     fn nonsense(&mut self) {
         let who = (RunId::from_u128(u128::MAX), BlockIndex(0), Attempt(1));
-        self.handle(finished(who, BlockResult::Skipped));
+        self.handle(&finished(who, BlockResult::Skipped));
         let all: Vec<_> = self.executors.attempts.keys().copied().collect();
         let Some(&(run, block, attempt)) = self.rng.pick(&all) else { return };
-        self.handle(waiting((run, block, attempt.next())));
-        self.handle(yielded((run, BlockIndex(u16::MAX), attempt)));
-        self.handle(woken((run, block, Attempt(attempt.0 - 1))));
+        self.handle(&waiting((run, block, attempt.next())));
+        self.handle(&yielded((run, BlockIndex(u16::MAX), attempt)));
+        self.handle(&woken((run, block, Attempt(attempt.0 - 1))));
     }
 
     fn with_run(&mut self, event: impl FnOnce(RunId, &mut Rng) -> Event<u64>) {
         let runs: Vec<_> = self.executors.runs.keys().copied().collect();
         if let Some(run) = self.rng.pick(&runs).copied() {
             let event = event(run, &mut self.rng);
-            self.handle(event);
+            self.handle(&event);
         }
     }
 
@@ -199,7 +200,7 @@ impl World {
         let heavy: Vec<_> = heavy.map(|(who, _)| who.0).collect();
         if let Some(run) = self.rng.pick(&heavy).copied() {
             let failure = Failure::upstream("worker-lost", "killed by signal 9");
-            self.handle(Event::WorkerLost { run, failure, random: u32::MAX });
+            self.handle(&Event::WorkerLost { run, failure, random: u32::MAX });
         }
     }
 
@@ -212,10 +213,10 @@ impl World {
     }
 
     /// Hands an event in, and compares what the kernel makes of it with what the executors know.
-    fn handle(&mut self, event: Event<u64>) {
+    fn handle(&mut self, event: &Event<u64>) {
         let stale = self.kernel.counts().stale;
         let taken = self.kernel.handle(self.now, event.clone());
-        self.learn(&event, &taken, stale);
+        self.learn(event, &taken, stale);
         self.settle();
     }
 
@@ -230,7 +231,7 @@ impl World {
                 Err(other) => panic!("{event:?}: {other}"),
             },
             Event::Waiting { run, block, attempt, .. } => {
-                self.stops((*run, *block, *attempt), Doing::Waiting, taken, stale)
+                self.stops((*run, *block, *attempt), Doing::Waiting, taken, stale);
             }
             Event::Yielded { run, block, attempt } => self.stops((*run, *block, *attempt), Doing::Queued, taken, stale),
             Event::Woken { run, block, attempt } => {

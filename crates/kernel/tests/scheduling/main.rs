@@ -1,0 +1,6 @@
+//! The kernel's promises one by one, each in a story of a few events.
+
+mod blocks;
+mod driver;
+mod limits;
+mod order;
