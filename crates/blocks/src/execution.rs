@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use runlet_proto::call::{Answer, Call};
-use runlet_proto::failure::Failure;
+use runlet_proto::call::{Answer, Call, FetchReply};
+use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::ids::BlockIndex;
-use runlet_workflow::Definition;
 use runlet_workflow::template::Scope;
+use runlet_workflow::{Block, BlockConfig, Definition};
 
+use crate::calls::Calls;
+use crate::for_each::{ForEach, Progress};
+use crate::limits::BRIEF_BYTES_MAX;
 use crate::output::Output;
+use crate::prepared::{Prepared, prepared};
+use crate::{fetch, hook, html_scraper, response, template};
 
 /// What is to be executed.
 #[derive(Debug)]
@@ -65,4 +70,216 @@ pub enum Weight {
 
 /// One attempt of one block.
 #[derive(Debug)]
-pub struct Execution {}
+pub struct Execution {
+    subject: Subject,
+    scope: Option<Scope>,
+    state: State,
+}
+
+/// A block and what it works on.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    definition: Arc<Definition>,
+    block: BlockIndex,
+    prepared: Arc<Prepared>,
+    input: Output,
+}
+
+#[derive(Debug)]
+enum State {
+    New,
+    Waiting(Asked),
+    Each(ForEach),
+    Ended,
+}
+
+/// What is remembered of a call until its answer.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Method of the request.
+    method: String,
+}
+
+/// How far one pass of a block came.
+#[expect(clippy::large_enum_variant, reason = "moved on at once; a box would cost more than the move")]
+#[derive(Debug)]
+pub(crate) enum Pass {
+    /// It needs an answer first.
+    Call(Call, Asked),
+    /// It is done.
+    Done(Output),
+}
+
+/// What an attempt returns that was told to stop; nobody sees it.
+pub(crate) fn cancelled() -> Failure {
+    Failure { class: FailureClass::Stopped, ..Failure::workflow("cancelled", "the attempt was given up") }
+}
+
+impl Execution {
+    /// Whether the block has templates, so that its [`Assignment`] needs a scope.
+    #[must_use]
+    pub fn needs_scope(block: &Block) -> bool {
+        block.has_templates()
+    }
+
+    /// Whether an attempt of this block begins in microseconds, so that it needs no CPU slot: `hook`, `fetch` and
+    /// `response` without templates. Templates have fuel for milliseconds.
+    #[must_use]
+    pub fn starts_brief(block: &Block) -> bool {
+        !block.has_templates()
+            && match &block.config {
+                BlockConfig::Hook(_) | BlockConfig::Fetch(_) | BlockConfig::Response(_) => true,
+                BlockConfig::HtmlScraper(_) => false,
+            }
+    }
+
+    /// An attempt that has not begun.
+    ///
+    /// # Panics
+    /// When the definition has no such block.
+    #[must_use]
+    pub fn new(assignment: Assignment) -> Self {
+        let Assignment { definition, block, input, scope } = assignment;
+        let prepared = prepared(&definition, block);
+        Self { subject: Subject { definition, block, prepared, input }, scope, state: State::New }
+    }
+
+    /// How much compute the next [`Self::resume`] may take.
+    #[must_use]
+    pub fn weight(&self, resume: &Resume) -> Weight {
+        let is_brief = match (&self.state, resume) {
+            (State::Each(_), _) => false,
+            (_, Resume::Start) => self.subject.starts_brief(),
+            (_, Resume::Answer(_, Answer::Failed(_))) => true,
+            (_, Resume::Answer(_, Answer::Fetch(reply))) => {
+                reply.body.len() <= BRIEF_BYTES_MAX || !self.subject.is_parsed(reply)
+            }
+        };
+        if is_brief { Weight::Brief } else { Weight::Compute }
+    }
+
+    /// Goes on until the block ends or needs answers. After [`Step::Done`] it is not to be resumed again.
+    pub fn resume(&mut self, resume: Resume, calls: &mut dyn Calls) -> Step {
+        let step = match resume {
+            Resume::Start => self.start(calls),
+            Resume::Answer(id, answer) => self.answer(id, answer, calls),
+        };
+        let step = step.unwrap_or_else(|failure| Step::Done(Err(failure)));
+        if matches!(step, Step::Done(_)) {
+            self.state = State::Ended;
+        }
+        step
+    }
+
+    fn start(&mut self, calls: &mut dyn Calls) -> Result<Step, Failure> {
+        if !matches!(self.state, State::New) {
+            return Err(Failure::workflow("internal", "the attempt was started twice"));
+        }
+        let definition = Arc::clone(&self.subject.definition);
+        let block = &definition.blocks[self.subject.block.as_usize()];
+        if let Some(when) = &block.when
+            && !template::is_true(&template::evaluate(when, self.scope.as_ref(), "when")?)
+        {
+            return Ok(Step::Done(Ok(Outcome::Skipped)));
+        }
+        if let Some(input) = &block.input {
+            let value = Arc::new(template::json(input, self.scope.as_ref(), "input")?.into_owned());
+            if let Some(scope) = &mut self.scope {
+                scope.input = Arc::clone(&value);
+            }
+            self.subject.input = Output::Json(value);
+        }
+        if let Some(for_each) = &block.for_each {
+            let items = template::evaluate(&for_each.items, self.scope.as_ref(), "for_each")?;
+            let mut each = ForEach::new(items, for_each.parallel)?;
+            let progress = each.launch(&self.subject, self.scope.as_ref(), calls)?;
+            return Ok(self.follow(each, progress));
+        }
+        Ok(match self.subject.begin(&self.subject.input, self.scope.as_ref(), calls)? {
+            Pass::Done(output) => Step::Done(Ok(Outcome::Completed(output))),
+            Pass::Call(call, asked) => {
+                self.state = State::Waiting(asked);
+                Step::Wait(vec![(CallId(0), call)])
+            }
+        })
+    }
+
+    fn answer(&mut self, id: CallId, answer: Answer, calls: &mut dyn Calls) -> Result<Step, Failure> {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Waiting(asked) if id == CallId(0) => {
+                let output = self.subject.finish(&asked, answer, calls)?;
+                Ok(Step::Done(Ok(Outcome::Completed(output))))
+            }
+            State::Each(mut each) => {
+                let progress = each.answer(id, answer, &self.subject, self.scope.as_ref(), calls)?;
+                Ok(self.follow(each, progress))
+            }
+            State::New | State::Waiting(_) | State::Ended => {
+                Err(Failure::workflow("internal", format!("an answer came to call {}, which was not made", id.0)))
+            }
+        }
+    }
+
+    fn follow(&mut self, each: ForEach, progress: Progress) -> Step {
+        match progress {
+            Progress::Wait(calls) => {
+                self.state = State::Each(each);
+                Step::Wait(calls)
+            }
+            Progress::Done(output) => Step::Done(Ok(Outcome::Completed(output))),
+        }
+    }
+}
+
+impl Subject {
+    fn block(&self) -> &Block {
+        &self.definition.blocks[self.block.as_usize()]
+    }
+
+    fn starts_brief(&self) -> bool {
+        Execution::starts_brief(self.block())
+            && (!self.prepared.sends_input() || self.input.heap_bytes() <= BRIEF_BYTES_MAX)
+    }
+
+    fn is_parsed(&self, reply: &FetchReply) -> bool {
+        match &self.block().config {
+            BlockConfig::Fetch(config) => fetch::is_parsed(config, reply),
+            BlockConfig::Hook(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Response(_) => false,
+        }
+    }
+
+    /// Begins one pass of the block over `input`.
+    pub(crate) fn begin(&self, input: &Output, scope: Option<&Scope>, calls: &mut dyn Calls) -> Result<Pass, Failure> {
+        match (&self.block().config, &*self.prepared) {
+            (BlockConfig::Hook(_), _) => Ok(Pass::Done(hook::execute(input))),
+            (BlockConfig::Fetch(config), prepared) => {
+                let call = match prepared.call() {
+                    Some(call) => call.clone(),
+                    None => fetch::call(config, &self.definition, scope)?,
+                };
+                let asked = Asked { method: call.method.clone() };
+                Ok(Pass::Call(Call::Fetch(call), asked))
+            }
+            (BlockConfig::HtmlScraper(_), Prepared::HtmlScraper(rules)) => {
+                html_scraper::execute(rules.as_ref().map_err(Clone::clone)?, input, calls).map(Pass::Done)
+            }
+            (BlockConfig::Response(config), Prepared::Response(prepared)) => {
+                response::execute(config, prepared, input, scope, calls).map(Pass::Done)
+            }
+            (BlockConfig::HtmlScraper(_) | BlockConfig::Response(_), _) => {
+                unreachable!("a block is prepared by its own configuration")
+            }
+        }
+    }
+
+    /// Ends a pass that waited for `answer`.
+    pub(crate) fn finish(&self, asked: &Asked, answer: Answer, calls: &mut dyn Calls) -> Result<Output, Failure> {
+        match (&self.block().config, answer) {
+            (_, Answer::Failed(failure)) => Err(failure),
+            (BlockConfig::Fetch(config), Answer::Fetch(reply)) => fetch::finish(config, &asked.method, *reply, calls),
+            (BlockConfig::Hook(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Response(_), Answer::Fetch(_)) => {
+                Err(Failure::workflow("internal", "an answer came to a block that makes no calls"))
+            }
+        }
+    }
+}

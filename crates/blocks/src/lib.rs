@@ -6,8 +6,19 @@
 
 pub mod calls;
 pub mod execution;
+pub mod limits;
 pub mod output;
 
+mod fetch;
+mod for_each;
+mod header;
+mod hook;
+mod html_scraper;
+mod media_type;
+mod prepared;
+mod response;
+mod template;
+
 pub use calls::{Calls, Interrupted};
-pub use execution::{CallId, Execution, Assignment, Outcome, Resume, Step, Weight};
+pub use execution::{Assignment, CallId, Execution, Outcome, Resume, Step, Weight};
 pub use output::Output;

@@ -1,0 +1,143 @@
+//! `for_each`: one pass of a block for each element of a list, several of them waiting for their calls at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::vec;
+
+use runlet_proto::call::{Answer, Call};
+use runlet_proto::failure::Failure;
+use runlet_workflow::template::Scope;
+use serde_json::Value;
+
+use crate::calls::Calls;
+use crate::execution::{Asked, CallId, Pass, Subject, cancelled};
+use crate::limits::{FOR_EACH_ITEMS_MAX, FOR_EACH_OUTPUT_BYTES_MAX};
+use crate::output::Output;
+
+/// The passes over a list.
+#[derive(Debug)]
+pub(crate) struct ForEach {
+    /// Elements whose pass has not begun.
+    items: vec::IntoIter<Value>,
+    parallel: usize,
+    /// One place an element; filled when its pass is done.
+    outputs: Vec<Value>,
+    done: usize,
+    bytes_left: usize,
+    waiting: HashMap<CallId, (usize, Asked)>,
+    next_call: u32,
+}
+
+/// How far the passes came.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Some wait for answers; these calls are new.
+    Wait(Vec<(CallId, Call)>),
+    /// All are done: the list of their outputs, in the order of the elements.
+    Done(Output),
+}
+
+impl ForEach {
+    /// The passes over `items`, of which `parallel` may wait at once.
+    pub(crate) fn new(items: Value, parallel: usize) -> Result<Self, Failure> {
+        let found = match items {
+            Value::Array(list) if list.len() <= FOR_EACH_ITEMS_MAX => {
+                return Ok(Self {
+                    parallel: parallel.max(1),
+                    outputs: vec![Value::Null; list.len()],
+                    done: 0,
+                    bytes_left: FOR_EACH_OUTPUT_BYTES_MAX,
+                    waiting: HashMap::new(),
+                    next_call: 0,
+                    items: list.into_iter(),
+                });
+            }
+            Value::Array(list) => {
+                return Err(Failure::workflow(
+                    "for-each",
+                    format!("`for_each` yields {} elements, and at most {FOR_EACH_ITEMS_MAX} are allowed", list.len()),
+                )
+                .with_help("take a part of the list: `{{ list[:1000] }}`"));
+            }
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Object(_) => "an object",
+        };
+        Err(Failure::workflow("for-each", format!("`for_each` must yield a list, and yields {found}")))
+    }
+
+    /// Begins as many passes as may be under way.
+    pub(crate) fn launch(
+        &mut self,
+        subject: &Subject,
+        scope: Option<&Scope>,
+        calls: &mut dyn Calls,
+    ) -> Result<Progress, Failure> {
+        let mut new = Vec::new();
+        while self.waiting.len() < self.parallel
+            && let Some(item) = self.items.next()
+        {
+            calls.tick().map_err(|_| cancelled())?;
+            let index = self.outputs.len() - self.items.len() - 1;
+            let item = Arc::new(item);
+            let scope = scope.map(|scope| Scope { item: Some((index, Arc::clone(&item))), ..scope.clone() });
+            match subject
+                .begin(&Output::Json(item), scope.as_ref(), calls)
+                .map_err(|failure| of_element(index, failure))?
+            {
+                Pass::Done(output) => self.store(index, output)?,
+                Pass::Call(call, asked) => {
+                    let id = CallId(self.next_call);
+                    self.next_call += 1;
+                    self.waiting.insert(id, (index, asked));
+                    new.push((id, call));
+                }
+            }
+        }
+        if self.done < self.outputs.len() {
+            return Ok(Progress::Wait(new));
+        }
+        Ok(Progress::Done(Output::json(Value::Array(std::mem::take(&mut self.outputs)))))
+    }
+
+    /// Ends the pass that waited for this answer, and begins the next.
+    pub(crate) fn answer(
+        &mut self,
+        id: CallId,
+        answer: Answer,
+        subject: &Subject,
+        scope: Option<&Scope>,
+        calls: &mut dyn Calls,
+    ) -> Result<Progress, Failure> {
+        let Some((index, asked)) = self.waiting.remove(&id) else {
+            return Err(Failure::workflow("internal", format!("an answer came to call {}, which was not made", id.0)));
+        };
+        let output = subject.finish(&asked, answer, calls).map_err(|failure| of_element(index, failure))?;
+        self.store(index, output)?;
+        self.launch(subject, scope, calls)
+    }
+
+    fn store(&mut self, index: usize, output: Output) -> Result<(), Failure> {
+        self.bytes_left = self.bytes_left.checked_sub(output.heap_bytes()).ok_or_else(|| {
+            Failure::workflow(
+                "too-large",
+                format!(
+                    "the outputs of `for_each` take more than {} MiB together",
+                    FOR_EACH_OUTPUT_BYTES_MAX / (1024 * 1024)
+                ),
+            )
+            .with_help("let the block yield less for each element, or take a part of the list")
+        })?;
+        let json = output.to_json();
+        drop(output);
+        self.outputs[index] = Arc::unwrap_or_clone(json);
+        self.done += 1;
+        Ok(())
+    }
+}
+
+fn of_element(index: usize, failure: Failure) -> Failure {
+    Failure { message: format!("element {index}: {}", failure.message), ..failure }
+}

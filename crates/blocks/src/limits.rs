@@ -1,0 +1,43 @@
+//! Every bound of the Block Processor, by name.
+
+/// Up to this many bytes of input or answer a block is done in place by the supervisor's loop; more goes to a pool
+/// thread.
+pub const BRIEF_BYTES_MAX: usize = 16 * 1024;
+
+/// How many values of a JSON document are looked at to estimate its size in memory.
+pub const ESTIMATE_VALUES_MAX: usize = 4_096;
+
+/// Most elements of a `for_each` list.
+pub const FOR_EACH_ITEMS_MAX: usize = 10_000;
+
+/// Most memory the outputs of one `for_each` may take together, in bytes.
+pub const FOR_EACH_OUTPUT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Definitions whose derived forms (compiled selectors, ready replies) one thread keeps.
+pub const PREPARED_MAX: usize = 1_024;
+
+/// First characters of a body shown in the message of a failed fetch.
+pub const EXCERPT_CHARS_MAX: usize = 200;
+
+/// Deepest nesting of elements a page may have. The parser looks through all open elements at most tags, so deeper
+/// pages would cost the square of their size; browsers stop at 512.
+pub const PAGE_DEPTH_MAX: usize = 2_048;
+
+/// Most elements and comments the parser may make of one page. Unclosed formatting elements are made anew in every
+/// paragraph, so a small page could otherwise grow without end.
+pub const PAGE_ELEMENTS_MAX: usize = 500_000;
+
+/// Most bytes of text and HTML the rules of one block may take from a page: matches may contain each other.
+pub const SCRAPED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes parsed before it is first asked whether the rest of a page can matter.
+pub const PAGE_CHUNK_BYTES_MIN: usize = 1_024;
+
+/// Most bytes parsed between two ticks.
+pub const PAGE_CHUNK_BYTES_MAX: usize = 32 * 1_024;
+
+/// Elements matched between two ticks.
+pub const ELEMENTS_PER_TICK: usize = 64;
+
+/// Bytes of headers a reply may have.
+pub const REPLY_HEADER_BYTES_MAX: usize = 64 * 1024;
