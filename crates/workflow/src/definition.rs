@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::block::BlockConfig;
+use crate::limits;
 use crate::template::{Expression, JsonTemplate};
 
 /// One version of a workflow.
@@ -109,6 +110,21 @@ pub struct Retry {
     pub delay_max: Duration,
     /// Whether delays are spread at random.
     pub jitter: bool,
+}
+
+impl Retry {
+    /// One attempt, no retry.
+    pub const NEVER: Self =
+        Self { attempts: 1, delay: Duration::ZERO, backoff: 1.0, delay_max: Duration::ZERO, jitter: false };
+
+    /// What `"on_error": "retry"` means without a policy, and what a policy leaves out.
+    pub const DEFAULT: Self = Self {
+        attempts: limits::RETRY_ATTEMPTS_DEFAULT,
+        delay: limits::RETRY_DELAY_DEFAULT,
+        backoff: limits::RETRY_BACKOFF_DEFAULT,
+        delay_max: limits::RETRY_DELAY_MAX_DEFAULT,
+        jitter: true,
+    };
 }
 
 /// What happens after the last failed attempt.

@@ -5,10 +5,18 @@
 pub mod block;
 pub mod definition;
 pub mod diagnostic;
+mod field;
 pub mod limits;
+mod parse;
+mod schema;
 mod suggest;
 pub mod template;
+mod unavailable;
 
 pub use block::BlockConfig;
 pub use definition::{Block, Definition};
 pub use diagnostic::Diagnostic;
+pub use parse::conflict::hook_conflicts;
+pub use parse::parse;
+pub use suggest::nearest;
+pub use schema::{schema, schema_text};

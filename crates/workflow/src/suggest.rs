@@ -1,7 +1,7 @@
 //! The nearest known name to a misspelt one.
 
 /// The candidate most like `name`, if one is near enough to be meant.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = name.to_lowercase();
     // Comparing costs the product of both lengths, and the name may be anything at all.
     if wanted.is_empty() || wanted.len() > NAME_BYTES_MAX {

@@ -1,6 +1,10 @@
 //! `fetch`: an HTTP request.
 
+mod read;
+
 use std::time::Duration;
+
+pub(crate) use read::KIND;
 
 use crate::template::{JsonTemplate, TextTemplate};
 

@@ -5,6 +5,16 @@ pub mod hook;
 pub mod html_scraper;
 pub mod response;
 
+use crate::parse::config::Kind;
+
+/// The kinds by their names in a definition.
+pub(crate) static KINDS: [(&str, &Kind); 4] = [
+    ("hook", &hook::KIND),
+    ("fetch", &fetch::KIND),
+    ("html-scraper", &html_scraper::KIND),
+    ("response", &response::KIND),
+];
+
 /// Kind and typed configuration of a block.
 #[derive(Debug)]
 pub enum BlockConfig {

@@ -1,6 +1,13 @@
 //! `response`: the reply.
 
-use crate::template::{JsonTemplate, TextTemplate};
+use jsonc_parser::ast::Value;
+
+use crate::field::{Field, Shape};
+use crate::parse::config::{Config, Kind};
+use crate::parse::headers;
+use crate::parse::report::{Finding, Report};
+use crate::parse::spot::Spot;
+use crate::template::{Escape, JsonTemplate, TextTemplate};
 
 /// Configuration of a `response` block.
 #[derive(Debug)]
@@ -11,6 +18,19 @@ pub struct Response {
     pub headers: Vec<(String, TextTemplate)>,
     /// The body.
     pub body: ResponseBody,
+}
+
+/// Body of a reply.
+#[derive(Debug)]
+pub enum ResponseBody {
+    /// The block's input as JSON: no `body`, or exactly `"{}"`. A string input under a `content-type` that is not JSON
+    /// is sent as it is.
+    Input,
+    /// Text. Under `text/html` the values in it are escaped, unless they went through `| safe`.
+    Text(TextTemplate),
+    /// A JSON value: anything but a string, or a string that is one expression under a `content-type` that is JSON or
+    /// not said.
+    Json(JsonTemplate),
 }
 
 impl Response {
@@ -26,14 +46,76 @@ impl Response {
     }
 }
 
-/// Body of a reply.
-#[derive(Debug)]
-pub enum ResponseBody {
-    /// The block's input as JSON: no `body`, or exactly `"{}"`. A string input under a `content-type` that is not JSON
-    /// is sent as it is.
-    Input,
-    /// Text.
-    Text(TextTemplate),
-    /// A JSON value.
-    Json(JsonTemplate),
+pub(crate) static KIND: Kind = Kind {
+    fields: &[
+        Field::new(
+            "status",
+            "HTTP status, 200 to 599, or a template that yields it. Default: 200.",
+            Shape::Either(&[Shape::Integer(STATUS_MIN, STATUS_MAX), Shape::Expression]),
+        ),
+        Field::new(
+            "header",
+            "Header fields: an object or a list of one-pair objects. json, html, text, xml and csv are short for their media types.",
+            Shape::Headers,
+        ),
+        Field::new("headers", "The same as header.", Shape::Headers),
+        Field::new(
+            "body",
+            "The body: a string, or any JSON. Without it, or with exactly \"{}\", the block's input.",
+            Shape::Any,
+        ),
+    ],
+    bare: &["status", "header", "headers", "body"],
+    unavailable: &[],
+};
+
+const STATUS_MIN: u64 = 200;
+const STATUS_MAX: u64 = 599;
+const STATUS_DEFAULT: u64 = 200;
+
+impl Response {
+    pub(crate) fn read(config: &Config<'_, '_>, report: &mut Report<'_>) -> Self {
+        let headers =
+            config.take_either("header", "headers", report).map_or_else(Vec::new, |spot| headers::read(&spot, report));
+        let media_type = headers::media_type(&headers);
+        Self {
+            status: config
+                .take("status", report)
+                .and_then(|spot| status(&spot, report))
+                .unwrap_or_else(|| JsonTemplate::from_literal(STATUS_DEFAULT.into())),
+            body: config
+                .take("body", report)
+                .and_then(|spot| body(&spot, media_type.as_deref(), report))
+                .unwrap_or(ResponseBody::Input),
+            headers,
+        }
+    }
+}
+
+fn status(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<JsonTemplate> {
+    match spot.value {
+        Value::StringLit(text) if text.value.contains("{{") => spot
+            .expression("{{ 404 if input.items | length == 0 else 200 }}", report)
+            .map(JsonTemplate::from_expression),
+        Value::NumberLit(number) if number.value.starts_with('1') && number.value.len() == 3 => {
+            let finding = Finding::new("invalid-value", format!("{} is no final status", number.value));
+            spot.refuse(finding.help("expected 200 to 599"), report);
+            None
+        }
+        _ => spot.integer(STATUS_MIN..=STATUS_MAX, report).map(|status| JsonTemplate::from_literal(status.into())),
+    }
+}
+
+fn body(spot: &Spot<'_, '_>, media_type: Option<&str>, report: &mut Report<'_>) -> Option<ResponseBody> {
+    let Value::StringLit(text) = spot.value else { return spot.json(report).map(ResponseBody::Json) };
+    if text.value == "{}" {
+        return Some(ResponseBody::Input);
+    }
+    let is_json = media_type.is_none_or(|media_type| media_type == "application/json" || media_type.ends_with("+json"));
+    let escape =
+        if matches!(media_type, Some("text/html" | "application/xhtml+xml")) { Escape::Html } else { Escape::None };
+    if is_json && spot.is_one_expression() {
+        return spot.json(report).map(ResponseBody::Json);
+    }
+    spot.text(escape, report).map(ResponseBody::Text)
 }

@@ -70,6 +70,10 @@ impl TextTemplate {
         Self { parts, escape }
     }
 
+    pub(crate) fn from_expression(expression: Expression, escape: Escape) -> Self {
+        Self { parts: vec![Part::Expression(expression)], escape }
+    }
+
     /// The text, if no template is in it.
     #[must_use]
     pub fn literal(&self) -> Option<&str> {
@@ -131,6 +135,10 @@ impl JsonTemplate {
 
     pub(crate) fn from_shape(shape: Shape) -> Self {
         Self { shape }
+    }
+
+    pub(crate) fn from_expression(expression: Expression) -> Self {
+        Self { shape: Shape::Expression(expression) }
     }
 
     /// The value, if no template is in it.

@@ -1,0 +1,317 @@
+//! Reads one block: the fields every kind has, then those of its kind.
+
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::config::Config;
+use super::report::{Finding, Place, Report};
+use super::spot::{Fields, Spot, clip};
+use crate::block::fetch::Fetch;
+use crate::block::hook::Hook;
+use crate::block::html_scraper::HtmlScraper;
+use crate::block::response::Response;
+use crate::block::{BlockConfig, KINDS, fetch, hook, html_scraper, response};
+use crate::definition::{ForEach, OnError, Retry};
+use crate::field::{self, Field, Shape};
+use crate::template::JsonTemplate;
+use crate::{limits, suggest, unavailable};
+
+/// The fields of a retry policy.
+const RETRY_FIELDS: &[Field] = &[
+    Field::new("attempts", "Attempts in all. Default: 3.", Shape::Integer(1, limits::ATTEMPTS_MAX as u64)),
+    Field::new("delay", "Delay before the second attempt. Default: 500ms.", Shape::Duration),
+    Field::new("backoff", "Factor from one delay to the next. Default: 2.", Shape::Number(1.0, limits::BACKOFF_MAX)),
+    Field::new("max_delay", "Longest delay. Default: 30s.", Shape::Duration),
+    Field::new("jitter", "Whether delays are spread at random. Default: true.", Shape::Flag),
+];
+
+/// The fields every kind of block has.
+pub(crate) static COMMON: &[Field] = &[
+    Field::new("type", "Kind of the block.", Shape::Text),
+    Field::new(
+        "id",
+        "Name of the block, unique in the workflow. Default: its type, with -2, -3… where that is taken.",
+        Shape::Pattern("^[A-Za-z_][A-Za-z0-9_-]{0,63}$"),
+    ),
+    Field::new("input", "Predefined input. Without it, the output of the blocks it depends on.", Shape::Any),
+    Field::new(
+        "dependencies",
+        "Ids of the blocks it waits for. Without it, the block before it.",
+        Shape::List(0, &Shape::Text),
+    ),
+    Field::new("timeout", "Limit for one attempt.", Shape::Duration),
+    Field::new("when", "The block is skipped when this expression is false.", Shape::Expression),
+    Field::new(
+        "for_each",
+        "Runs the block for each element of this list; item and index are names then.",
+        Shape::Expression,
+    ),
+    Field::new(
+        "parallel",
+        "How many elements of for_each are under way at once. Default: 1.",
+        Shape::Integer(1, limits::PARALLEL_MAX as u64),
+    ),
+    Field::new("retry", "What happens after a failed attempt.", Shape::Object(RETRY_FIELDS, &[])),
+    Field::new(
+        "on_error",
+        "What happens after the last failed attempt: fail the run, or skip the block and pass its input on. retry: the retry policy, then fail.",
+        Shape::Words(&["retry", "skip", "fail"]),
+    ),
+    Field::new("parameter", "Configuration of the block's kind.", Shape::Any),
+];
+
+/// What a block does after its last failed attempt, as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorWord {
+    Retry,
+    Skip,
+    Fail,
+}
+
+pub(crate) const ERROR_WORDS: [(&str, ErrorWord); 3] =
+    [("retry", ErrorWord::Retry), ("skip", ErrorWord::Skip), ("fail", ErrorWord::Fail)];
+
+/// What the definition says about all its blocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Defaults {
+    /// `on_error` of the definition.
+    pub(crate) on_error: ErrorWord,
+    /// Whether there is a `response` block.
+    pub(crate) has_response: bool,
+}
+
+/// A name written in `dependencies`, and where.
+pub(crate) struct Named {
+    pub(crate) id: String,
+    pub(crate) range: Range<usize>,
+    pub(crate) path: String,
+}
+
+/// A block as read, its references not yet resolved.
+pub(crate) struct Draft {
+    /// The id as written.
+    pub(crate) id: Option<Named>,
+    /// Its type, even if there is no such kind.
+    pub(crate) kind: String,
+    /// Where findings about the whole block point.
+    pub(crate) range: Range<usize>,
+    pub(crate) path: String,
+    /// `dependencies` as written.
+    pub(crate) dependencies: Option<Vec<Named>>,
+    pub(crate) input: Option<JsonTemplate>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) when: Option<crate::template::Expression>,
+    pub(crate) for_each: Option<ForEach>,
+    pub(crate) retry: Retry,
+    pub(crate) on_error: OnError,
+    /// `None` when it could not be read.
+    pub(crate) config: Option<BlockConfig>,
+}
+
+/// Reads a block.
+pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults, report: &mut Report<'_>) -> Option<Draft> {
+    let fields = spot.object("a block: an object with a `type`", report)?;
+    let kind = kind(&fields, report);
+    let is_hook = kind.as_deref() == Some("hook");
+    if is_hook {
+        refuse_on_hook(&fields, report);
+    }
+    let id = fields.take("id").and_then(|spot| id(&spot, report));
+    let dependencies = fields.take("dependencies").and_then(|spot| dependencies(&spot, report));
+    let input = fields.take("input").and_then(|spot| spot.json(report));
+    // A hook's `timeout` is its client's.
+    let timeout = if is_hook { None } else { fields.take("timeout").and_then(|spot| spot.timeout(report)) };
+    let when = fields.take("when").and_then(|spot| spot.expression("{{ input.count > 0 }}", report));
+    let per_element = fields.take("for_each");
+    let items = per_element.and_then(|spot| spot.expression("{{ input.items }}", report));
+    let parallel = parallel(&fields, per_element.is_some(), report);
+    let (retry, on_error) = errors(&fields, defaults.on_error, report);
+    report.per_element = per_element.is_some();
+    let config = config(&fields, kind.as_deref(), defaults, report);
+    report.per_element = false;
+    let range = fields.object.get("type").map_or(fields.range(), |property| {
+        let range = property.range;
+        range.start..range.end
+    });
+    Some(Draft {
+        id,
+        kind: kind.unwrap_or_default(),
+        range,
+        path: fields.place.path(),
+        dependencies,
+        input,
+        timeout,
+        when,
+        for_each: items.map(|items| ForEach { items, parallel }),
+        retry,
+        on_error,
+        config,
+    })
+}
+
+/// The type of a block; files what is wrong with it.
+fn kind(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> Option<String> {
+    let known: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+    let Some(spot) = fields.take("type") else {
+        fields.missing("type", &format!("one of {}", suggest::list(&known)), report);
+        return None;
+    };
+    let kind = spot.string(report)?;
+    if unavailable::BLOCK_KINDS.contains(&kind) {
+        spot.refuse(unavailable::finding(&format!("the block type `{kind}`")), report);
+    } else if !known.contains(&kind) {
+        let finding = Finding::new("unknown-type", format!("there is no block type `{}`", clip(kind)));
+        spot.refuse(finding.help_if(suggest::help(&kind.replace('_', "-"), &known)), report);
+    }
+    Some(kind.to_owned())
+}
+
+/// A hook starts the run: what governs how a block runs means nothing there.
+fn refuse_on_hook(fields: &Fields<'_, '_>, report: &mut Report<'_>) {
+    for name in ["dependencies", "input", "when", "for_each", "parallel", "retry", "on_error"] {
+        if let Some(spot) = fields.take(name) {
+            let message = match name {
+                "dependencies" => "a hook starts the run, it depends on nothing".to_owned(),
+                _ => format!("a hook starts the run, `{name}` means nothing there"),
+            };
+            spot.refuse(Finding::new("invalid-field", message).help("leave it out"), report);
+        }
+    }
+}
+
+fn id(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<Named> {
+    let id = spot.string(report)?;
+    let starts_well = id.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !starts_well
+        || id.len() > limits::NAME_CHARS_MAX
+        || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    {
+        let finding = Finding::new("invalid-name", format!("`{}` is no block id", clip(id)));
+        spot.refuse(finding.help("a letter or _, then at most 63 letters, digits, _ or -"), report);
+    }
+    Some(Named { id: id.to_owned(), range: spot.range(), path: spot.place.path() })
+}
+
+fn dependencies(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<Vec<Named>> {
+    let list = spot.list("a list of block ids", report)?;
+    let mut named: Vec<Named> = Vec::with_capacity(list.len());
+    for (index, value) in list.iter().enumerate() {
+        let element = spot.element(index, value);
+        let Some(id) = element.string(report) else { continue };
+        if id.starts_with(unavailable::DEPENDENCY_PREFIX) {
+            element.refuse(unavailable::finding("a dependency on another workflow"), report);
+        } else if named.iter().any(|known| known.id == id) {
+            element.refuse(Finding::new("duplicate-name", format!("`{}` is there twice", clip(id))), report);
+        } else {
+            named.push(Named { id: id.to_owned(), range: element.range(), path: element.place.path() });
+        }
+    }
+    Some(named)
+}
+
+fn parallel(fields: &Fields<'_, '_>, has_for_each: bool, report: &mut Report<'_>) -> usize {
+    let Some(spot) = fields.take("parallel") else { return 1 };
+    if !has_for_each {
+        let finding = Finding::new("invalid-field", "`parallel` means nothing without `for_each`");
+        spot.refuse(finding.help("leave it out: independent blocks run in parallel by their `dependencies`"), report);
+    }
+    let parallel = spot.integer(1..=limits::PARALLEL_MAX as u64, report).unwrap_or(1);
+    usize::try_from(parallel).ok().and_then(NonZeroUsize::new).map_or(1, NonZeroUsize::get)
+}
+
+/// Retry policy and what comes after it.
+fn errors(fields: &Fields<'_, '_>, default: ErrorWord, report: &mut Report<'_>) -> (Retry, OnError) {
+    let policy = fields.take("retry").map(|spot| retry(spot, report));
+    let word = fields.take("on_error").and_then(|spot| spot.word(&ERROR_WORDS, report)).unwrap_or(default);
+    match word {
+        ErrorWord::Retry => (policy.unwrap_or(Retry::DEFAULT), OnError::Fail),
+        ErrorWord::Skip => (policy.unwrap_or(Retry::NEVER), OnError::Skip),
+        ErrorWord::Fail => (policy.unwrap_or(Retry::NEVER), OnError::Fail),
+    }
+}
+
+fn retry(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Retry {
+    let mut retry = Retry::DEFAULT;
+    let Some(fields) = spot.object("an object such as { \"attempts\": 3, \"delay\": \"500ms\" }", report) else {
+        return retry;
+    };
+    if let Some(attempts) =
+        fields.take("attempts").and_then(|spot| spot.integer(1..=u64::from(limits::ATTEMPTS_MAX), report))
+    {
+        retry.attempts = u32::try_from(attempts).unwrap_or(limits::ATTEMPTS_MAX);
+    }
+    if let Some(delay) = fields.take("delay").and_then(|spot| spot.duration(report)) {
+        retry.delay = delay;
+    }
+    if let Some(backoff) = fields.take("backoff").and_then(|spot| spot.number(1.0..=limits::BACKOFF_MAX, report)) {
+        retry.backoff = backoff;
+    }
+    match fields.take("max_delay").and_then(|spot| Some((spot.duration(report)?, spot))) {
+        Some((delay_max, spot)) if delay_max < retry.delay => {
+            let finding = Finding::new("invalid-value", "`max_delay` is shorter than `delay`");
+            spot.refuse(finding, report);
+        }
+        Some((delay_max, _)) => retry.delay_max = delay_max,
+        None => retry.delay_max = retry.delay_max.max(retry.delay),
+    }
+    if let Some(jitter) = fields.take("jitter").and_then(|spot| spot.flag(report)) {
+        retry.jitter = jitter;
+    }
+    fields.finish(&field::names(RETRY_FIELDS), report);
+    retry
+}
+
+/// The kind's own configuration. Also files every field that is left.
+fn config(
+    fields: &Fields<'_, '_>,
+    kind: Option<&str>,
+    defaults: Defaults,
+    report: &mut Report<'_>,
+) -> Option<BlockConfig> {
+    let common = field::names(COMMON);
+    let parameter = fields.take("parameter");
+    match kind? {
+        "hook" => {
+            let config = Config::new(fields, parameter, &hook::KIND, report);
+            let hook = Hook::read(&config, defaults.has_response, report);
+            config.finish(&common, report);
+            Some(BlockConfig::Hook(hook))
+        }
+        "fetch" => {
+            let config = Config::new(fields, parameter, &fetch::KIND, report);
+            let fetch = Fetch::read(&config, report);
+            config.finish(&common, report);
+            Some(BlockConfig::Fetch(fetch))
+        }
+        "html-scraper" => {
+            let rules = match parameter {
+                Some(spot) => Some(HtmlScraper::read(&spot, report)),
+                None => {
+                    let help = "a list of rules, such as \"parameter\": [{ \"selector\": \"h1\" }]";
+                    fields.missing("parameter", help, report);
+                    None
+                }
+            };
+            Config::new(fields, None, &html_scraper::KIND, report).finish(&common, report);
+            rules.map(BlockConfig::HtmlScraper)
+        }
+        "response" => {
+            let config = Config::new(fields, parameter, &response::KIND, report);
+            let response = Response::read(&config, report);
+            config.finish(&common, report);
+            Some(BlockConfig::Response(response))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a value is a block of a kind, seen before it is read.
+pub(crate) fn is_kind(value: &jsonc_parser::ast::Value<'_>, kind: &str) -> bool {
+    value.as_object().and_then(|object| object.get_string("type")).is_some_and(|text| text.value == kind)
+}
+
+/// Where a block stands: `[1]` in the bare list, `blocks[1]` in the object form.
+pub(crate) fn place<'c>(list: &'c Place<'c>, index: usize) -> Place<'c> {
+    list.index(index)
+}

@@ -1,0 +1,306 @@
+//! From text to a [`Definition`], or to everything that is wrong with it.
+
+pub(crate) mod blocks;
+pub(crate) mod config;
+pub(crate) mod conflict;
+mod graph;
+pub(crate) mod headers;
+pub(crate) mod report;
+pub(crate) mod spot;
+pub(crate) mod strings;
+mod structure;
+mod units;
+
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use jsonc_parser::ast::Value;
+
+use self::blocks::{Defaults, Draft, ERROR_WORDS, ErrorWord};
+use self::graph::Resolved;
+use self::report::{Finding, Place, Report};
+use self::spot::{Fields, Spot, clip, kind};
+use crate::block::BlockConfig;
+use crate::definition::{Block, Definition, Isolation, Limits, OnError};
+use crate::field::{self, Field, Shape};
+use crate::{Diagnostic, limits, unavailable};
+
+const LIMITS_FIELDS: &[Field] = &[
+    Field::new("memory", "Memory of one run.", Shape::Size),
+    Field::new("cpu", "CPU time of one run.", Shape::Duration),
+];
+
+/// The fields of the object form.
+pub(crate) static DEFINITION: &[Field] = &[
+    Field::new("$schema", "This schema, for editors.", Shape::Text),
+    Field::new(
+        "name",
+        "Name of the workflow. Default: the name of its file without the ending.",
+        Shape::Pattern("^[a-z0-9][a-z0-9._-]{0,63}$"),
+    ),
+    Field::new("description", "For people.", Shape::Text),
+    Field::new(
+        "priority",
+        "Scheduling priority, higher first. Default: 5.",
+        Shape::Integer(0, limits::PRIORITY_MAX as u64),
+    ),
+    Field::new("isolation", "Where blocks run. Default: auto.", Shape::Words(&["auto", "thread"])),
+    Field::new("timeout", "Limit for a whole run.", Shape::Duration),
+    Field::new("concurrency", "Most runs under way at once.", Shape::Integer(1, u32::MAX as u64)),
+    Field::new("durability", "When runs are written down. Default: auto.", Shape::Words(&["auto", "relaxed"])),
+    Field::new("limits", "Limits of one run.", Shape::Object(LIMITS_FIELDS, &[])),
+    Field::new(
+        "on_error",
+        "What a block does after a failed attempt, unless it says otherwise. Default: fail.",
+        Shape::Words(&["retry", "skip", "fail"]),
+    ),
+    Field::new("blocks", "The blocks, in order.", Shape::List(1, &Shape::Any)),
+];
+
+/// Parses a definition. `file` names it in diagnostics and, without its directory and ending, is the workflow's name
+/// if the document says none.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the text; never empty.
+pub fn parse(file: &str, text: &str) -> Result<Definition, Vec<Diagnostic>> {
+    // Editors of one family begin files with a byte order mark.
+    let (text, skipped) = text.strip_prefix('\u{feff}').map_or((text, 0), |rest| (rest, '\u{feff}'.len_utf8()));
+    let mut report = Report::new(file, text);
+    let definition = structure::parse(&mut report).and_then(|value| document(file, &value, &mut report));
+    match definition {
+        Some(definition) if report.is_empty() => Ok(definition),
+        _ => {
+            let mut found = report.finish();
+            found.iter_mut().for_each(|diagnostic| diagnostic.offset += skipped);
+            Err(found)
+        }
+    }
+}
+
+/// Everything the object form says besides its blocks.
+struct Head {
+    name: Option<String>,
+    description: Option<String>,
+    priority: u8,
+    isolation: Isolation,
+    timeout: Option<std::time::Duration>,
+    concurrency: Option<NonZeroU32>,
+    limits: Limits,
+    on_error: ErrorWord,
+}
+
+impl Head {
+    const BARE: Self = Self {
+        name: None,
+        description: None,
+        priority: limits::PRIORITY_DEFAULT,
+        isolation: Isolation::Auto,
+        timeout: None,
+        concurrency: None,
+        limits: Limits { memory_bytes: None, cpu: None },
+        on_error: ErrorWord::Fail,
+    };
+}
+
+fn document(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Option<Definition> {
+    let root = Spot { value, place: Place::ROOT };
+    structure::check(&root, report);
+    let (head, drafts) = match value {
+        Value::Array(_) => {
+            let drafts = block_list(root, ErrorWord::Fail, report);
+            (Head::BARE, drafts)
+        }
+        Value::Object(object) => object_form(&Fields::new(object, Place::ROOT), report),
+        other => {
+            let finding = Finding::new(
+                "wrong-type",
+                format!("expected a list of blocks, or an object with `blocks`, found {}", kind(other)),
+            );
+            root.refuse(finding, report);
+            return None;
+        }
+    };
+    let name = head.name.clone().or_else(|| name_of_file(file, value, report));
+    let drafts = drafts?;
+    let resolved = graph::resolve(&drafts, report);
+    if !report.is_empty() {
+        return None;
+    }
+    build(head, name?, structure::version(value), drafts, resolved)
+}
+
+fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Option<Vec<Draft>>) {
+    if let Some(spot) = fields.take("$schema") {
+        spot.string(report);
+    }
+    for name in unavailable::DEFINITION_FIELDS {
+        if let Some(spot) = fields.take(name) {
+            spot.refuse(unavailable::finding(&format!("`{name}` of a workflow")), report);
+        }
+    }
+    if let Some(spot) = fields.take("durability") {
+        available_word(&spot, &[("auto", ()), ("relaxed", ())], &unavailable::DURABILITIES, report);
+    }
+    let concurrency = fields.take("concurrency").and_then(|spot| spot.integer(1..=u64::from(u32::MAX), report));
+    let head = Head {
+        name: fields.take("name").and_then(|spot| name(&spot, report)),
+        description: fields.take("description").and_then(|spot| spot.string(report)).map(str::to_owned),
+        priority: fields
+            .take("priority")
+            .and_then(|spot| spot.integer(0..=u64::from(limits::PRIORITY_MAX), report))
+            .and_then(|priority| u8::try_from(priority).ok())
+            .unwrap_or(limits::PRIORITY_DEFAULT),
+        isolation: fields
+            .take("isolation")
+            .and_then(|spot| {
+                let words = [("auto", Isolation::Auto), ("thread", Isolation::Thread)];
+                available_word(&spot, &words, &unavailable::ISOLATIONS, report)
+            })
+            .unwrap_or(Isolation::Auto),
+        timeout: fields.take("timeout").and_then(|spot| spot.timeout(report)),
+        concurrency: concurrency.and_then(|most| u32::try_from(most).ok()).and_then(NonZeroU32::new),
+        limits: fields.take("limits").map_or_else(Limits::default, |spot| run_limits(spot, report)),
+        on_error: fields.take("on_error").and_then(|spot| spot.word(&ERROR_WORDS, report)).unwrap_or(ErrorWord::Fail),
+    };
+    let drafts = match fields.take("blocks") {
+        Some(spot) => block_list(spot, head.on_error, report),
+        None => {
+            fields.missing("blocks", "the list of blocks", report);
+            None
+        }
+    };
+    fields.finish(&field::names(DEFINITION), report);
+    (head, drafts)
+}
+
+/// One of some words, of which some are for later.
+fn available_word<T: Copy>(
+    spot: &Spot<'_, '_>,
+    words: &[(&'static str, T)],
+    later: &[&str],
+    report: &mut Report<'_>,
+) -> Option<T> {
+    if let Value::StringLit(text) = spot.value
+        && later.contains(&&*text.value)
+    {
+        spot.refuse(unavailable::finding(&format!("`{}`", text.value)), report);
+        return None;
+    }
+    spot.word(words, report)
+}
+
+fn run_limits(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Limits {
+    let Some(fields) = spot.object("an object such as { \"memory\": \"256MiB\", \"cpu\": \"10s\" }", report) else {
+        return Limits::default();
+    };
+    let found = Limits {
+        memory_bytes: fields.take("memory").and_then(|spot| spot.size(limits::RUN_MEMORY_BYTES_MAX, report)),
+        cpu: fields.take("cpu").and_then(|spot| spot.timeout(report)),
+    };
+    fields.finish(&field::names(LIMITS_FIELDS), report);
+    found
+}
+
+const NAME_HELP: &str = "a lower-case letter or a digit, then at most 63 of a-z, 0-9, `.`, `_` and `-`";
+
+fn name(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<String> {
+    let name = spot.string(report)?;
+    if !is_name(name) {
+        let finding = Finding::new("invalid-name", format!("`{}` is no name of a workflow", clip(name)));
+        spot.refuse(finding.help(NAME_HELP), report);
+    }
+    // Also when it is bad: nothing more is said about a missing one then.
+    Some(name.to_owned())
+}
+
+fn is_name(name: &str) -> bool {
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() <= limits::NAME_CHARS_MAX
+        && name.bytes().next().is_some_and(lower)
+        && name.bytes().all(|byte| lower(byte) || b"._-".contains(&byte))
+}
+
+fn name_of_file(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Option<String> {
+    if let Value::Object(object) = value
+        && object.get("name").is_some()
+    {
+        return None;
+    }
+    let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    if is_name(stem) {
+        return Some(stem.to_owned());
+    }
+    let message = format!("the workflow has no name, and that of its file, `{}`, cannot be one", clip(stem));
+    let help = match value {
+        Value::Object(_) => format!("add a `name`: {NAME_HELP}"),
+        _ => format!("rename the file, or write {{ \"name\": …, \"blocks\": […] }}; a name is {NAME_HELP}"),
+    };
+    report.add(Finding::new("missing-name", message).help(help), 0..0, &Place::ROOT);
+    None
+}
+
+/// Reads all blocks. `None` when some are so wrong that nothing can be said about how they fit together.
+fn block_list(spot: Spot<'_, '_>, on_error: ErrorWord, report: &mut Report<'_>) -> Option<Vec<Draft>> {
+    let list = spot.list("a list of blocks", report)?;
+    if list.is_empty() || list.len() > limits::BLOCKS_MAX {
+        let message = format!("expected 1 to {} blocks, found {}", limits::BLOCKS_MAX, list.len());
+        spot.refuse(Finding::new(if list.is_empty() { "missing-field" } else { "too-many" }, message), report);
+        return None;
+    }
+    let has_response = list.iter().any(|value| blocks::is_kind(value, "response"));
+    let mut drafts = Vec::with_capacity(list.len());
+    let mut complete = true;
+    for (index, value) in list.iter().enumerate() {
+        report.block = index;
+        match blocks::read(spot.element(index, value), Defaults { on_error, has_response }, report) {
+            Some(draft) => drafts.push(draft),
+            None => complete = false,
+        }
+    }
+    complete.then_some(drafts)
+}
+
+fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved: Resolved) -> Option<Definition> {
+    let blocks = drafts
+        .into_iter()
+        .zip(resolved.ids.into_iter().zip(resolved.dependencies))
+        .map(|(draft, (id, dependencies))| {
+            Some(Block {
+                id,
+                input: draft.input,
+                dependencies,
+                timeout: draft.timeout,
+                when: draft.when,
+                for_each: draft.for_each,
+                retry: draft.retry,
+                on_error: draft.on_error,
+                config: draft.config?,
+            })
+        })
+        .collect::<Option<Vec<_>>>()?;
+    let mut literal_hosts: Vec<String> = blocks
+        .iter()
+        .filter_map(|block| match &block.config {
+            BlockConfig::Fetch(fetch) => fetch.literal_host(),
+            BlockConfig::Hook(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Response(_) => None,
+        })
+        .collect();
+    literal_hosts.sort_unstable();
+    literal_hosts.dedup();
+    Some(Definition {
+        name,
+        version,
+        description: head.description,
+        priority: head.priority,
+        isolation: head.isolation,
+        timeout: head.timeout,
+        concurrency: head.concurrency,
+        limits: head.limits,
+        on_error: match head.on_error {
+            ErrorWord::Skip => OnError::Skip,
+            ErrorWord::Fail | ErrorWord::Retry => OnError::Fail,
+        },
+        literal_hosts,
+        blocks,
+    })
+}

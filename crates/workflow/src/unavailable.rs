@@ -1,0 +1,35 @@
+//! What the language has and this engine cannot do yet: refused by name, never ignored. As a part of the engine is
+//! built, its lines are deleted here.
+
+use crate::parse::report::Finding;
+
+/// Kinds of blocks.
+pub(crate) const BLOCK_KINDS: [&str; 7] = ["schedule", "transform", "memory", "send", "receive", "workflow", "exec"];
+
+/// Fields of a definition.
+pub(crate) const DEFINITION_FIELDS: [&str; 2] = ["memory", "dependencies"];
+
+/// Fields of a `hook`.
+pub(crate) const HOOK_FIELDS: [&str; 2] = ["auth", "idempotency_key"];
+
+/// Fields of a `fetch`.
+pub(crate) const FETCH_FIELDS: [&str; 7] =
+    ["auth", "retry_on_status", "throttle", "pagination", "proxy", "cookies", "cache"];
+
+/// Fields of an `html-scraper` rule.
+pub(crate) const RULE_FIELDS: [&str; 7] = ["fields", "exclude", "regex", "as", "absolute", "default", "required"];
+
+/// Values of `isolation`.
+pub(crate) const ISOLATIONS: [&str; 1] = ["process"];
+
+/// Values of `durability`.
+pub(crate) const DURABILITIES: [&str; 1] = ["strict"];
+
+/// Dependencies of a block that begin so name another workflow.
+pub(crate) const DEPENDENCY_PREFIX: &str = "workflow:";
+
+/// The finding about one of them.
+pub(crate) fn finding(what: &str) -> Finding {
+    Finding::new("not-available", format!("{what} is part of the language, but this version cannot do it yet"))
+        .help("leave it out for now")
+}

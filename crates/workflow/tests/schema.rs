@@ -1,0 +1,116 @@
+//! The committed JSON Schema is the generated one, and it says the same as the parser.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jsonc_parser::ParseOptions;
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+fn committed() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/workflow.schema.json")
+}
+
+fn validator() -> Validator {
+    jsonschema::draft202012::new(&runlet_workflow::schema()).unwrap()
+}
+
+fn examples() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut found: Vec<(String, String)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json" || extension == "jsonc"))
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap()))
+        .collect();
+    found.sort();
+    found
+}
+
+fn value(text: &str) -> Value {
+    jsonc_parser::parse_to_serde_value(text, &ParseOptions::default()).unwrap()
+}
+
+#[test]
+fn the_committed_schema_is_the_generated_one() {
+    if std::env::var_os("RUNLET_BLESS").is_some() {
+        fs::write(committed(), runlet_workflow::schema_text()).unwrap();
+    }
+    let committed = fs::read_to_string(committed()).unwrap();
+    assert!(committed == runlet_workflow::schema_text(), "the schema has changed: RUNLET_BLESS=1 rewrites the file");
+}
+
+#[test]
+fn it_is_a_schema() {
+    jsonschema::draft202012::meta::validate(&runlet_workflow::schema()).unwrap();
+}
+
+#[test]
+fn every_example_is_valid_for_the_schema_and_the_parser() {
+    let validator = validator();
+    let examples = examples();
+    assert!(examples.len() >= 4, "the examples are there");
+    for (name, text) in examples {
+        if let Err(error) = validator.validate(&value(&text)) {
+            panic!("{name}: {error} at {}", error.instance_path());
+        }
+        if let Err(found) = runlet_workflow::parse(&name, &text) {
+            panic!("{name}: {found:#?}");
+        }
+    }
+}
+
+/// Documents that are wrong in their shape: the schema refuses what the parser refuses.
+#[test]
+fn wrong_shapes_are_refused_by_both() {
+    let hook = json!({ "type": "hook", "path": "a" });
+    let documents = [
+        json!(1),
+        json!([]),
+        json!({}),
+        json!({ "blocks": [] }),
+        json!({ "blocks": [hook], "nam": "x" }),
+        json!({ "blocks": [hook], "name": "Not A Name" }),
+        json!({ "blocks": [hook], "priority": 10 }),
+        json!({ "blocks": [hook], "timeout": 30 }),
+        json!({ "blocks": [hook], "timeout": "30" }),
+        json!({ "blocks": [hook], "concurrency": 0 }),
+        json!({ "blocks": [hook], "isolation": "process" }),
+        json!({ "blocks": [hook], "durability": "strict" }),
+        json!({ "blocks": [hook], "memory": ["prices"] }),
+        json!({ "blocks": [hook], "limits": { "memory": 5 } }),
+        json!([{ "path": "a" }]),
+        json!([{ "type": "hoook", "path": "a" }]),
+        json!([{ "type": "hook", "path": 1 }]),
+        json!([{ "type": "hook", "path": "a", "methods": "GET" }]),
+        json!([{ "type": "hook", "path": "a", "respond": "later" }]),
+        json!([{ "type": "hook", "path": "a", "when": "{{ true }}" }]),
+        json!([{ "type": "hook", "path": "a", "auth": {} }]),
+        json!([{ "type": "fetch" }]),
+        json!([{ "type": "fetch", "parameter": {} }]),
+        json!([{ "type": "fetch", "url": "https://a.example/" }]),
+        json!([{ "type": "fetch", "parameter": { "url": "https://a.example/", "timeout": 5 } }]),
+        json!([{ "type": "fetch", "parameter": { "url": "https://a.example/", "max_redirects": 51 } }]),
+        json!([{ "type": "fetch", "parameter": { "url": "https://a.example/", "tls": { "verfy": false } } }]),
+        json!([{ "type": "fetch", "parameter": { "url": "https://a.example/", "headers": [1] } }]),
+        json!([{ "type": "fetch", "parameter": { "url": "https://a.example/" }, "for_each": [1, 2] }]),
+        json!([{ "type": "fetch", "parameter": { "url": "https://a.example/" }, "retry": { "attempts": 0 } }]),
+        json!([{ "type": "fetch", "parameter": { "url": "https://a.example/" }, "on_error": "ignore" }]),
+        json!([{ "type": "html-scraper" }]),
+        json!([{ "type": "html-scraper", "parameter": [] }]),
+        json!([{ "type": "html-scraper", "parameter": [{}] }]),
+        json!([{ "type": "html-scraper", "parameter": [{ "tags": "a", "selector": "b" }] }]),
+        json!([{ "type": "html-scraper", "parameter": [{ "tags": "a", "limit": 0 }] }]),
+        json!([{ "type": "html-scraper", "parameter": [{ "tags": "a", "extract": "txt" }] }]),
+        json!([{ "type": "response", "status": 99 }]),
+        json!([{ "type": "response", "header": "json" }]),
+        json!([{ "type": "schedule", "parameter": { "every": "5m" } }]),
+    ];
+    let validator = validator();
+    for document in documents {
+        assert!(!validator.is_valid(&document), "the schema accepts {document}");
+        assert!(runlet_workflow::parse("test.json", &document.to_string()).is_err(), "the parser accepts {document}");
+    }
+}
