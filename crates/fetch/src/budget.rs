@@ -8,6 +8,8 @@
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::limits;
+
 /// Bytes in one permit; a semaphore counts in `u32`.
 const UNIT_BYTES: usize = 1024;
 
@@ -26,7 +28,7 @@ impl Budget {
 
     /// A share that holds nothing yet; dropping it gives everything back.
     pub(crate) fn share(&self) -> Share<'_> {
-        Share { budget: self, bytes: 0, permits: None, overdraft: None }
+        Share { budget: self, units: 0, permits: None, overdraft: None }
     }
 }
 
@@ -34,7 +36,8 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Share<'a> {
     budget: &'a Budget,
-    bytes: usize,
+    /// Units that it has or overdraws.
+    units: usize,
     permits: Option<SemaphorePermit<'a>>,
     overdraft: Option<SemaphorePermit<'a>>,
 }
@@ -43,11 +46,11 @@ impl Share<'_> {
     /// Waits until the body may occupy so many bytes in all. While it waits its connection is not read, so the server
     /// notices, too.
     pub(crate) async fn grow_to(&mut self, bytes: usize) {
-        if bytes <= self.bytes || self.overdraft.is_some() {
+        let counted = bytes.saturating_sub(limits::BODY_BYTES_FREE).div_ceil(UNIT_BYTES);
+        if counted <= self.units || self.overdraft.is_some() {
             return;
         }
-        let units = bytes.div_ceil(UNIT_BYTES) - self.bytes.div_ceil(UNIT_BYTES);
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let units = u32::try_from(counted - self.units).unwrap_or(u32::MAX);
         let budget = self.budget;
         if let Ok(permit) = budget.units.try_acquire_many(units) {
             self.hold(permit);
@@ -63,7 +66,7 @@ impl Share<'_> {
                 }
             }
         }
-        self.bytes = bytes;
+        self.units = counted;
     }
 }
 
@@ -90,14 +93,21 @@ mod tests {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
+    /// Grows to so many bytes beyond those that are free.
+    async fn grow(share: &mut Share<'_>, bytes: usize) {
+        share.grow_to(limits::BODY_BYTES_FREE + bytes).await;
+    }
+
     #[tokio::test]
     async fn shares_are_given_back() {
         let budget = Budget::new(10 * UNIT_BYTES);
         let mut share = budget.share();
-        share.grow_to(1).await;
-        share.grow_to(UNIT_BYTES).await;
+        grow(&mut share, 0).await;
+        assert_eq!(budget.units.available_permits(), 10);
+        grow(&mut share, 1).await;
+        grow(&mut share, UNIT_BYTES).await;
         assert_eq!(budget.units.available_permits(), 9);
-        share.grow_to(3 * UNIT_BYTES + 1).await;
+        grow(&mut share, 3 * UNIT_BYTES + 1).await;
         assert_eq!(budget.units.available_permits(), 6);
         drop(share);
         assert_eq!(budget.units.available_permits(), 10);
@@ -107,13 +117,13 @@ mod tests {
     async fn one_call_may_overdraw_and_the_others_wait() {
         let budget = Budget::new(4 * UNIT_BYTES);
         let (mut a, mut b, mut c) = (budget.share(), budget.share(), budget.share());
-        a.grow_to(2 * UNIT_BYTES).await;
-        b.grow_to(2 * UNIT_BYTES).await;
-        a.grow_to(8 * UNIT_BYTES).await;
+        grow(&mut a, 2 * UNIT_BYTES).await;
+        grow(&mut b, 2 * UNIT_BYTES).await;
+        grow(&mut a, 8 * UNIT_BYTES).await;
         assert!(a.overdraft.is_some());
-        a.grow_to(800 * UNIT_BYTES).await;
+        grow(&mut a, 800 * UNIT_BYTES).await;
         {
-            let mut waiting = pin!(c.grow_to(UNIT_BYTES));
+            let mut waiting = pin!(grow(&mut c, UNIT_BYTES));
             assert!(poll(waiting.as_mut()).is_pending());
             drop(b);
             assert!(poll(waiting.as_mut()).is_ready());
@@ -131,7 +141,7 @@ mod tests {
                 tokio::spawn(async move {
                     let mut share = budget.share();
                     for units in [1, 2, 4, 8, 16, 32, 64, 128] {
-                        share.grow_to(units * UNIT_BYTES).await;
+                        grow(&mut share, units * UNIT_BYTES).await;
                         tokio::task::yield_now().await;
                     }
                 })

@@ -70,6 +70,10 @@ impl Place<'_> {
     /// The connection could not be opened, or no response came over it.
     pub(crate) fn not_sent(&self, error: &reqwest::Error) -> Failure {
         let causes = causes(error);
+        if error.is_builder() {
+            // The URL standard lets a few characters through that a request line may not hold.
+            return Failure::workflow("url", self.says(format!("HTTP cannot send this URL: {}", flat(&causes))));
+        }
         let find_io = || causes.iter().find_map(|cause| cause.downcast_ref::<io::Error>());
         for cause in &causes {
             if let Some(name) = cause.downcast_ref::<NameError>() {

@@ -51,6 +51,11 @@ pub(crate) enum Wants {
 }
 
 impl Chain {
+    /// The chain of a body that is taken as it is.
+    pub(crate) fn none() -> Self {
+        Self { stages: Vec::new() }
+    }
+
     /// Whether there is nothing to undo.
     pub(crate) fn is_empty(&self) -> bool {
         self.stages.is_empty()

@@ -21,7 +21,9 @@ pub struct Config {
     /// `user-agent` of requests that bring none.
     pub user_agent: String,
     /// Bytes of response bodies in memory at once, over all calls, from the first byte read until the reply is handed
-    /// over. One body may exceed it, so that there is always a call that can finish.
+    /// over. The first 64 KiB of each body are not counted, so that small pages never wait for large ones; one body at a
+    /// time may go beyond, so that there is always a call that can finish. Text in another encoding than UTF-8 exists
+    /// twice while it is decoded.
     pub bodies_bytes_max: usize,
 }
 

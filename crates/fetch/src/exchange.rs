@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
+use runlet_proto::call::BodyAs;
 use runlet_proto::failure::Failure;
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use crate::body::{self, BodyError};
 use crate::budget::Share;
 use crate::cause::{self, Place};
 use crate::clients::Client;
-use crate::coding;
+use crate::coding::{self, Chain};
 use crate::connect::{self, Phase, Progress};
 use crate::limits;
 
@@ -27,7 +28,7 @@ pub(crate) struct Times {
 impl Times {
     pub(crate) fn new(timeout_ms: u64, connect_timeout_ms: u64) -> Self {
         let whole = Duration::from_millis(timeout_ms).min(limits::TIMEOUT_MAX);
-        let connect = Duration::from_millis(connect_timeout_ms).min(limits::TIMEOUT_MAX);
+        let connect = Duration::from_millis(connect_timeout_ms).min(limits::CONNECT_TIMEOUT_MAX);
         Self { deadline: Instant::now() + whole, whole, connect }
     }
 }
@@ -64,7 +65,7 @@ pub(crate) async fn receive(
     mut response: reqwest::Response,
     place: &Place<'_>,
     times: Times,
-    bytes_max: u64,
+    (bytes_max, body_as): (u64, BodyAs),
     share: &mut Share<'_>,
 ) -> Result<(HeaderMap, Vec<u8>), Failure> {
     let mut headers = std::mem::take(response.headers_mut());
@@ -72,7 +73,10 @@ pub(crate) async fn receive(
     if has_no_body(&place.request.method, response.status()) {
         return Ok((headers, Vec::new()));
     }
-    let mut chain = coding::chain(&headers).map_err(|why| place.lasting("coding", why))?;
+    let (mut chain, unknown) = match coding::chain(&headers) {
+        Ok(chain) => (chain, None),
+        Err(why) => (Chain::none(), Some(why)),
+    };
     let announced = response.content_length();
     let max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     let reading = body::collect(&mut response, &mut chain, announced, max, share);
@@ -81,6 +85,11 @@ pub(crate) async fn receive(
         Ok(Err(error)) => return Err(not_read(&error, place, bytes_max)),
         Err(_) => return Err(place.late("reading the body", times.whole)),
     };
+    // Some servers write a charset or "none" where the coding belongs. What reads as text was not coded, and who asks for
+    // bytes finds the field untouched beside them.
+    if let Some(why) = unknown.filter(|_| body_as != BodyAs::Bytes && std::str::from_utf8(&bytes).is_err()) {
+        return Err(place.lasting("coding", why));
+    }
     if !chain.is_empty() {
         headers.remove(header::CONTENT_ENCODING);
         headers.remove(header::CONTENT_LENGTH);

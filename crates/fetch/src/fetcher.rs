@@ -71,7 +71,7 @@ impl Fetcher {
                 continue;
             }
             let mut share = self.shared.budget.share();
-            let received = exchange::receive(response, &place, times, call.body_bytes_max, &mut share);
+            let received = exchange::receive(response, &place, times, (call.body_bytes_max, call.body_as), &mut share);
             let (headers, bytes) = received.await?;
             let elapsed = started.elapsed();
             let content_type = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 /// Bytes of bodies in memory at once, unless the configuration says otherwise.
-pub(crate) const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of each body that the shared budget does not count, so that small pages never wait for large downloads. How many
+/// calls there are at once is the caller's bound.
+pub(crate) const BODY_BYTES_FREE: usize = 64 * 1024;
 
 /// First allocation for a body whose length is not announced; a typical page fits after one or two doublings.
 pub(crate) const BODY_BYTES_FIRST: usize = 16 * 1024;
@@ -34,6 +38,13 @@ pub(crate) const SHOWN_CHARS_MAX: usize = 300;
 
 /// Longest time a call may ask for; longer ones are cut to it so that no clock overflows.
 pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Longest time a connection may take; a call that allows more gets this. reqwest divides it by the number of a name's
+/// addresses, so that one that does not answer leaves time for the next.
+pub(crate) const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
+
+/// What reqwest's own connect timeout is later than that, so that ours is the one that speaks.
+pub(crate) const CONNECT_TIMEOUT_LAG: Duration = Duration::from_secs(1);
 
 /// Idle connections kept per server and pool. Not less than the calls a busy server gets at once, or each burst would
 /// close and open connections.

@@ -1,8 +1,8 @@
 //! From a call to a request that can be sent, and to the one that a redirect asks for.
 
 use bytes::Bytes;
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Uri};
 use runlet_proto::call::FetchCall;
 use runlet_proto::failure::Failure;
 use url::Url;
@@ -63,10 +63,6 @@ fn parse_url(text: &str) -> Result<Url, Failure> {
     let mut url = Url::parse(text).map_err(|error| refused(error.to_string()))?;
     check_scheme(&url).map_err(refused)?;
     url.set_fragment(None);
-    // The URL standard lets a few characters through that a request line may not hold.
-    if url.as_str().parse::<Uri>().is_err() {
-        return Err(refused("it holds characters that HTTP cannot send".to_owned()));
-    }
     Ok(url)
 }
 
@@ -127,6 +123,12 @@ fn header_map(fields: Vec<(String, String)>, method: &Method, url: &Url) -> Resu
         };
         let value = value.map_err(|_| refused("its value holds a line break or a control character"))?;
         headers.append(parsed, value);
+    }
+    // HTTP/2 keeps tables of what was sent; secrets stay out of them (RFC 7541, section 7.1).
+    for name in [header::AUTHORIZATION, header::COOKIE] {
+        if let Some(value) = headers.get_mut(name) {
+            value.set_sensitive(true);
+        }
     }
     Ok(headers)
 }

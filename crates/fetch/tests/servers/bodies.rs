@@ -4,9 +4,10 @@ use bytes::Bytes;
 use http::Response;
 use runlet_fetch::{Config, Fetcher};
 use runlet_proto::call::{Body, BodyAs, FetchCall};
+use tokio::io::AsyncWriteExt;
 
 use crate::compress::{CODINGS, compress};
-use crate::support::{Raw, Server, fails, fetcher, get, header, page, text};
+use crate::support::{Raw, Server, fails, fetcher, get, header, hold, page, read_head, text};
 
 fn coded(coding: &str, plain: &[u8]) -> Response<Bytes> {
     let mut response = page(compress(coding, plain));
@@ -59,8 +60,7 @@ async fn the_limit_is_exact() {
     }
     // An endless body is not read to its end.
     let endless = Raw::start(|_, mut stream| async move {
-        use tokio::io::AsyncWriteExt;
-        crate::support::read_head(&mut stream).await;
+        read_head(&mut stream).await;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
         while stream.write_all(&[b'a'; 4096]).await.is_ok() {}
     })
@@ -81,7 +81,14 @@ async fn codings_that_cannot_be_undone_are_named() {
     for coding in ["gzip", "br", "zstd"] {
         fails(fetcher().fetch(get(url(coding))).await, "coding", &["compressed body is broken"]);
     }
-    fails(fetcher().fetch(get(url("compress"))).await, "coding", &["\"compress\" is not known"]);
+    // A label that is no coding changes nothing; one that is, but is not known here, leaves no text.
+    let reply = fetcher().fetch(get(url("utf-8"))).await.unwrap();
+    assert_eq!((text(&reply), header(&reply, "content-encoding")), ("this is not compressed", Some("utf-8")));
+    let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-encoding: compress\r\ncontent-length: 4\r\n\r\n";
+    let server = Raw::saying([head.as_slice(), b"\x1f\x9d\x90\x61"].concat()).await;
+    fails(fetcher().fetch(get(server.url("/"))).await, "coding", &["\"compress\" is not known"]);
+    let bytes = FetchCall { body_as: BodyAs::Bytes, ..get(server.url("/")) };
+    assert_eq!(fetcher().fetch(bytes).await.unwrap().body.len(), 4);
 }
 
 #[tokio::test]
@@ -197,4 +204,25 @@ async fn many_bodies_at_once_share_a_small_budget_and_all_arrive() {
     for call in calls {
         assert_eq!(call.await.unwrap().unwrap().body.len(), body.len());
     }
+}
+
+#[tokio::test]
+async fn a_small_page_does_not_wait_for_downloads_that_hold_the_budget() {
+    let stuck = Raw::start(|_, mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\nhalf").await;
+        hold(stream).await;
+    })
+    .await;
+    let small = Server::start(|_| page(vec![b'a'; 20_000])).await;
+    let fetcher = Fetcher::new(Config { bodies_bytes_max: 100_000, ..Config::default() }).unwrap();
+    let large = |timeout_ms| {
+        let (fetcher, call) = (fetcher.clone(), FetchCall { timeout_ms, ..get(stuck.url("/")) });
+        tokio::spawn(async move { fetcher.fetch(call).await })
+    };
+    let first = large(20_000);
+    // Has nothing to do but wait for the first one's share.
+    fails(large(300).await.unwrap(), "timeout", &["while reading the body"]);
+    assert_eq!(fetcher.fetch(get(small.url("localhost", "/"))).await.unwrap().body.len(), 20_000);
+    assert!(!first.is_finished());
 }

@@ -22,9 +22,9 @@ pub(crate) fn compress(coding: &str, plain: &[u8]) -> Vec<u8> {
     let mut room = WriteBuffer::new_initialized(&mut out);
     let mut input = PartialBuffer::new(plain);
     while !input.unwritten().is_empty() {
-        encoder.encode(&mut input, &mut room).unwrap();
+        encoder.encode(&mut input, &mut room).expect("there is room for it");
     }
-    while !encoder.finish(&mut room).unwrap() {}
+    while !encoder.finish(&mut room).expect("there is room for it") {}
     let written = room.written_len();
     out.truncate(written);
     out

@@ -24,6 +24,12 @@ async fn a_name_that_does_not_exist() {
 }
 
 #[tokio::test]
+async fn a_url_that_http_cannot_carry() {
+    let call = FetchCall { literal_hosts: vec!["{{hostname}}".to_owned()], ..get("http://{{hostname}}/") };
+    fails(fetcher().fetch(call).await, "url", &["{{hostname}}"]);
+}
+
+#[tokio::test]
 async fn a_port_nobody_listens_on() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
