@@ -24,6 +24,7 @@ struct Load {
     random: u64,
     now: Time,
     events: u64,
+    live: usize,
     dispatched: Vec<(RunId, BlockIndex, Attempt)>,
 }
 
@@ -39,6 +40,7 @@ impl Load {
             random: 1,
             now: Time(0),
             events: 0,
+            live: 0,
             dispatched: Vec::new(),
         };
         for at in 0..size {
@@ -62,7 +64,7 @@ impl Load {
                     self.dispatched.push((run, block, attempt));
                 }
                 Action::Ended { run, .. } => {
-                    self.kernel.forget(run);
+                    self.live -= usize::from(self.kernel.forget(run).is_some());
                 }
                 Action::Preempt { .. } | Action::Cancel { .. } | Action::Observe { .. } => {}
             }
@@ -84,6 +86,7 @@ impl Load {
         let run = RunId::from_u128((u128::from(self.next_random()) << 64) | u128::from(self.next_random()));
         let plan = Arc::clone(&self.plans[self.runs.len() % WORKFLOWS]);
         let input = Arc::clone(&self.payload);
+        self.live += 1;
         self.event(Event::Submit(Submit { run, plan, input, priority: None, observe: false }));
         run
     }
@@ -115,10 +118,9 @@ impl Load {
 
     /// A running block ends, and another one gets its slot; an ended run is followed by a new one.
     fn queue(&mut self) {
-        let live = self.kernel.counts().live;
         let dispatched = self.dispatched.pop().expect("two slots, and everybody wants one");
         self.finish(dispatched);
-        if dispatched.1 == BlockIndex(2) && live <= self.runs.len() {
+        if self.live < self.runs.len() {
             self.submit();
         }
     }

@@ -86,3 +86,45 @@ impl<T: Copy> AgedLine<T> {
         self.places.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test")]
+
+    use super::*;
+
+    fn served(line: &mut AgedLine<u32>, now: u64) -> Vec<u32> {
+        std::iter::from_fn(|| line.first(Time(now)).map(|first| line.remove(first.place))).collect()
+    }
+
+    #[test]
+    fn by_priority_then_in_the_order_of_coming() {
+        let mut line = AgedLine::new(Span(100));
+        for (value, level) in [(1, 5), (2, 7), (3, 5), (4, 7)] {
+            line.push(Time(0), Priority::new(level).unwrap(), value);
+        }
+        assert_eq!(served(&mut line, 99), [2, 4, 1, 3]);
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn the_aged_before_all_in_the_order_of_their_age() {
+        let mut line = AgedLine::new(Span(100));
+        // Came later, but waits for longer: it stood in the ready queue before.
+        line.push(Time(5), Priority::MIN, 1);
+        line.push(Time(2), Priority::MIN, 2);
+        line.push(Time(50), Priority::MAX, 3);
+        assert_eq!(line.first(Time(101)).map(|first| (first.value, first.aged)), Some((3, false)));
+        assert_eq!(served(&mut line, 105), [2, 1, 3]);
+    }
+
+    #[test]
+    fn a_new_priority_keeps_the_place_among_equals() {
+        let mut line = AgedLine::new(Span(100));
+        let [first, second] = [1, 2].map(|value| line.push(Time(0), Priority::MIN, value));
+        line.push(Time(0), Priority::MAX, 3);
+        line.reprioritise(second, Priority::MAX);
+        line.reprioritise(first, Priority::MAX);
+        assert_eq!(served(&mut line, 1), [1, 2, 3]);
+    }
+}

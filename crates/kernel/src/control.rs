@@ -68,7 +68,7 @@ pub struct BlockControlObject<P> {
     pub failure: Option<Box<Failure>>,
     pub(crate) phase: Phase,
     /// How many of its dependencies are not done.
-    pub(crate) open: u16,
+    pub(crate) open: u32,
     /// Where the attempt under way was dispatched to.
     pub(crate) lane: Lane,
     /// The queue it stands in.

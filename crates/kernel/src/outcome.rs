@@ -200,7 +200,9 @@ impl Retry {
         let backoff = if self.backoff >= 1.0 { self.backoff } else { 1.0 };
         let exponent = i32::try_from(tried.saturating_sub(1)).unwrap_or(i32::MAX);
         // Conversion saturates: a delay beyond u64 becomes the longest one.
-        let delay = (self.delay.0 as f64 * backoff.powi(exponent)).min(self.delay_max.0 as f64) as u64;
+        let longest = self.delay_max.0 as f64;
+        let delay = if self.delay.0 == 0 { 0.0 } else { (self.delay.0 as f64 * backoff.powi(exponent)).min(longest) };
+        let delay = delay as u64;
         if !self.jitter {
             return Span(delay);
         }

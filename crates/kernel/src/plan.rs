@@ -87,6 +87,9 @@ pub enum PlanError {
     /// More than [`BlockIndex::MAX_BLOCKS`] blocks.
     #[error("a plan may have at most {} blocks", BlockIndex::MAX_BLOCKS)]
     TooManyBlocks,
+    /// More dependencies than 32 bits count; a plan without repetitions has at most a million.
+    #[error("a plan may not name more than 4,294,967,295 dependencies")]
+    TooManyDependencies,
     /// A dependency on a block that is not there.
     #[error("block {block} depends on block {dependency}, which does not exist")]
     UnknownDependency {

@@ -24,6 +24,9 @@ impl Shape {
         if blocks.len() > BlockIndex::MAX_BLOCKS {
             return Err(PlanError::TooManyBlocks);
         }
+        if u32::try_from(edges(plan).count()).is_err() {
+            return Err(PlanError::TooManyDependencies);
+        }
         let mut starts = vec![0u32; blocks.len() + 1];
         for (block, dependency) in edges(plan) {
             if dependency.as_usize() >= blocks.len() {

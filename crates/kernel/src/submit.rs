@@ -146,7 +146,7 @@ fn new_block<P>(plan: &PlanBlock) -> BlockControlObject<P> {
         ended_at: None,
         failure: None,
         phase: Phase::Pending,
-        open: u16::try_from(open_dependencies(plan).len()).unwrap_or(u16::MAX),
+        open: u32::try_from(open_dependencies(plan).len()).expect("a plan's edges are counted in 32 bits"),
         lane: plan.lane,
         place: Place::Nowhere,
         holder: None,

@@ -114,3 +114,42 @@ impl Workflow {
         Ok(shape)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::plan::tests::{block, plan};
+
+    use super::*;
+
+    #[test]
+    fn derived_tables_are_shared_by_runs_of_a_version() {
+        let mut workflows = Workflows::new(Span(0));
+        let old = Arc::new(plan("w", vec![block("a", &[])]));
+        let new = Arc::new(plan("w", vec![block("a", &[]), block("b", &[0])]));
+        let enter = |workflows: &mut Workflows, plan| workflows.enter(plan).expect("the plan is good");
+        let (id, shape) = enter(&mut workflows, &old);
+        let (same, other) = enter(&mut workflows, &new);
+        assert_eq!(id, same);
+        assert!(!Arc::ptr_eq(&shape, &other));
+        assert!(Arc::ptr_eq(&shape, &enter(&mut workflows, &old).1));
+    }
+
+    #[test]
+    fn workflows_without_runs_are_bounded_and_those_with_runs_stay() {
+        let mut workflows = Workflows::new(Span(0));
+        for at in 0..IDLE_WORKFLOWS_MAX + 100 {
+            let name = format!("w{at}");
+            let (id, _) = workflows.enter(&Arc::new(plan(&name, vec![block("a", &[])]))).expect("the plan is good");
+            workflows.get_mut(id).live += 1;
+            // Every tenth has a run that does not end.
+            if at % 10 != 0 {
+                workflows.left(id);
+            }
+        }
+        let (busy, idle): (Vec<_>, Vec<_>) = workflows.iter().partition(|workflow| workflow.live > 0);
+        assert_eq!(busy.len(), (IDLE_WORKFLOWS_MAX + 100).div_ceil(10));
+        assert!(idle.len() <= IDLE_WORKFLOWS_MAX, "{} idle workflows are kept", idle.len());
+        assert!(workflows.idle.len() <= IDLE_WORKFLOWS_MAX);
+        assert_eq!(workflows.by_name.len(), workflows.workflows.len());
+    }
+}

@@ -58,6 +58,37 @@ fn skipped_blocks_are_transparent() {
 }
 
 #[test]
+fn a_lattice_of_skipped_blocks_costs_its_edges_not_its_paths() {
+    let mut driver = Driver::new(4);
+    // 200 layers of two blocks, each depending on both of the layer before: 2^199 paths.
+    let below = |layer: u16| if layer == 0 { vec![] } else { vec![2 * layer - 2, 2 * layer - 1] };
+    let mut blocks: Vec<_> = (0..400u16).map(|at| brief(&format!("b{at}"), &below(at / 2))).collect();
+    blocks.push(block("last", &[398, 399]));
+    let run = driver.submit(&plan("lattice", blocks).into());
+    driver.complete(run, 0);
+    driver.complete(run, 1);
+    (2..400).for_each(|at| driver.finish(run, at, BlockResult::Skipped));
+    let (first, second) = ("out 0".to_owned(), "out 1".to_owned());
+    let many = BlockInput::Many(vec![("b0", &first), ("b1", &second)]);
+    assert_eq!(driver.kernel.block_input(run, BlockIndex(400)), Some(many));
+}
+
+#[test]
+fn runs_that_end_early_leave_no_timers() {
+    let mut driver = Driver::new(1);
+    let slow = PlanBlock { timeout: Some(Span(1_000_000)), ..brief("page", &[]) };
+    let plan = Arc::new(Plan { timeout: Some(Span(1_000_000)), ..plan("w", vec![slow]) });
+    for _ in 0..500 {
+        let run = driver.submit(&plan);
+        driver.wait(run, 0);
+        assert_eq!(driver.kernel.counts().timers, 2);
+        driver.complete(run, 0);
+        driver.kernel.forget(run).expect("it ended");
+    }
+    assert_eq!((driver.kernel.counts().timers, driver.kernel.poll_timeout()), (0, None));
+}
+
+#[test]
 fn a_run_of_triggers_only_ends_at_once_with_its_input() {
     let mut driver = Driver::new(1);
     let trigger = PlanBlock { trigger: true, ..block("hook", &[]) };
