@@ -23,6 +23,9 @@ pub const PAGES: &str = "pages";
 /// Name of the load generator among the watched processes.
 pub const LOAD: &str = "load";
 
+/// Connections of the turn that is not counted.
+const WARMUP_CONNECTIONS: usize = 16;
+
 /// What is measured, and for how long.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -135,6 +138,7 @@ pub async fn run(schedule: &Schedule, ground: &Ground, pages: &Group) -> Result<
                 Err(error) => return Err(error),
             }
         }
+        runner.warm_up(*workload, &mut running).await?;
         for concurrency in &schedule.concurrency {
             measured.points.extend(runner.measure_point(*workload, *concurrency, &mut running).await?);
         }
@@ -157,6 +161,16 @@ struct Runner<'a> {
 impl Runner<'_> {
     async fn start(&self, system: SystemKind) -> Result<Running, MeasureError> {
         system.start(self.ground).await.map_err(|cause| MeasureError::System { system, cause })
+    }
+
+    /// One turn of each system that is not counted: pools fill, and what runs on V8 is compiled as it goes. A fault
+    /// comes again when it counts.
+    async fn warm_up(&self, workload: Workload, running: &mut [Running]) -> Result<(), MeasureError> {
+        for system in running {
+            eprintln!("{}: {} warms up", workload.name(), system.kind.name());
+            let _: Result<Sample, String> = self.turn(workload, WARMUP_CONNECTIONS, system).await?;
+        }
+        Ok(())
     }
 
     /// All rounds of all systems at one workload and concurrency.

@@ -231,10 +231,11 @@ pub fn printed_address(log: &str) -> Option<SocketAddr> {
     Some(SocketAddr::from((Ipv4Addr::LOCALHOST, after[..digits].parse().ok()?)))
 }
 
-/// Waits until the hello workload is answered with 200.
+/// Waits until the hello workload is answered rightly; n8n answers 200 with a page about its start before.
 async fn await_hello(group: &mut Group, address: SocketAddr, path: &str) -> Result<(), SystemError> {
     let deadline = Instant::now() + START_TIMEOUT;
-    while !matches!(exchange::get(address, path).await, Ok((200, _))) {
+    let right = |body: &[u8]| Workload::Hello.check(body).is_ok();
+    while !matches!(exchange::get(address, path).await, Ok((200, body)) if right(&body)) {
         group.wait_a_moment(deadline).await?;
     }
     Ok(())
