@@ -42,7 +42,7 @@ fn meta(head: &[u8]) -> Option<&'static Encoding> {
         } else if matches!(rest, [b'<', b'!' | b'/' | b'?', ..]) {
             at += find(rest, b">")? + 1;
         } else {
-            at += 1;
+            at += 1 + rest[1..].iter().position(|&byte| byte == b'<')?;
         }
     }
     None
