@@ -100,6 +100,59 @@ fn a_lost_worker_fails_what_was_under_way_in_it() {
 }
 
 #[test]
+fn a_worker_that_is_to_die_takes_nothing_more() {
+    let mut driver = Driver::new(1);
+    let retry = Retry { attempts: 2, delay: Span(500), delay_max: Span(500), ..Retry::NEVER };
+    let slow = PlanBlock { timeout: Some(Span(15)), retry, ..heavy("slow", &[]) };
+    let run = driver.submit(&plan("w", vec![slow, heavy("next", &[])]).into());
+    let other = driver.submit(&one("other"));
+    driver.wait(run, 0);
+    assert_eq!(driver.did(), [Did::Dispatch(run, 0), Did::Dispatch(other, 0)]);
+    // While `next` stands in the ready queue, the attempt that waits in the same worker takes too long.
+    driver.pass();
+    driver.complete(other, 0);
+    assert_eq!(driver.did(), [Did::Cancel(run, 0), Did::Ended(other, RunState::Completed)]);
+    driver.complete(run, 0);
+    assert_eq!(driver.did(), [Did::Dispatch(run, 1)]);
+}
+
+#[test]
+fn who_needs_much_memory_is_passed_by_a_higher_priority_only() {
+    let mut driver = Driver::new(1);
+    let busy = driver.submit_at(&one("busy"), 9);
+    let big = Arc::new(plan("w", vec![heavy("a", &[])]));
+    let small = Arc::new(Plan { heavy_memory_bytes: 30, ..plan("w", vec![heavy("a", &[])]) });
+    let (first, second, equal) = (driver.submit(&big), driver.submit(&big), driver.submit(&small));
+    driver.did();
+    driver.complete(busy, 0);
+    driver.wait(first, 0);
+    let expected = [Did::Ended(busy, RunState::Completed), Did::Dispatch(first, 0)];
+    assert_eq!(driver.did(), expected, "{equal} would fit, but {second} is before it");
+    let above = driver.submit_at(&small, 6);
+    assert_eq!(driver.did(), [Did::Dispatch(above, 0)]);
+    driver.complete(above, 0);
+    driver.complete(first, 0);
+    let ended = [above, first].map(|run| Did::Ended(run, RunState::Completed));
+    assert_eq!(driver.did(), [&ended[..], &[Did::Dispatch(second, 0)]].concat());
+}
+
+#[test]
+fn an_old_wait_for_memory_goes_before_any_priority() {
+    let mut driver = Driver::new(1);
+    let plan = Arc::new(plan("heavy", vec![heavy("a", &[])]));
+    let holds = driver.submit(&plan);
+    driver.wait(holds, 0);
+    let waits = driver.submit_at(&plan, 0);
+    let flood = driver.submit_at(&one("flood"), 9);
+    driver.now = driver.now + Span(2_000);
+    driver.submit_at(&one("flood"), 9);
+    driver.complete(holds, 0);
+    driver.did();
+    driver.complete(flood, 0);
+    assert_eq!(driver.did(), [Did::Ended(flood, RunState::Completed), Did::Dispatch(waits, 0)]);
+}
+
+#[test]
 fn a_promoted_run_goes_on_in_the_heavy_lane() {
     let mut driver = Driver::new(1);
     let run = driver.submit(&plan("w", vec![block("a", &[]), block("b", &[0])]).into());
