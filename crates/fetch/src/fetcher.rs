@@ -132,13 +132,13 @@ fn check_chain(passed: &[(Method, String)], next: &Outgoing, place: &Place<'_>, 
     let now = place.request;
     if goes_back(&now.method, now.url.as_str()) || passed.iter().any(|(method, url)| goes_back(method, url)) {
         let cause = format!("the redirect leads back to {}", cause::shown_text(next.url.as_str()));
-        return Err(place
-            .lasting("redirect", cause)
-            .with_help("servers that wait for a cookie do this; \"redirects\": 0 returns the redirect itself"));
+        return Err(place.lasting("redirect", cause).with_help(
+            "servers that wait for a cookie do this; \"follow_redirects\": false returns the redirect itself",
+        ));
     }
     if passed.len() >= usize::from(max) {
         let cause = format!("redirected again, to {}, after {max} redirects", cause::shown_text(next.url.as_str()));
-        return Err(place.lasting("redirect", cause));
+        return Err(place.lasting("redirect", cause).with_help("max_redirects sets how many are followed"));
     }
     Ok(())
 }
