@@ -1,0 +1,156 @@
+//! The gateway's process: opens the listening socket, starts the serving threads, and ends them in order.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::net::TcpSocket;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing::info;
+
+use crate::config::Config;
+use crate::limits::BACKLOG;
+use crate::thread::{self, Stage};
+
+/// Why the gateway does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A runtime, a thread or a signal handler could not be set up.
+    #[error("the gateway could not be set up: {0}")]
+    Setup(#[source] io::Error),
+    /// A serving thread ended although nobody asked for it.
+    #[error("a serving thread ended unexpectedly; see the log")]
+    ThreadEnded,
+}
+
+/// Runs a gateway until SIGTERM or SIGINT: it then accepts nothing more and ends when the requests in flight have, at
+/// `Config::drain_timeout`, or at a second signal. `ready` gets the address once connections are accepted; a supervisor
+/// is not needed for that.
+///
+/// # Errors
+/// [`GatewayError`].
+pub fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), GatewayError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(GatewayError::Setup)?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(GatewayError::Setup)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(GatewayError::Setup)?;
+        supervise(config, ready, async move |_| either(&mut terminate, &mut interrupt).await).await
+    })
+}
+
+/// Runs a gateway until `stop` ends, then as [`run`] does after its first signal. For embedding and tests; handles no
+/// signals.
+///
+/// # Errors
+/// [`GatewayError`].
+pub fn run_until(
+    config: Config,
+    ready: impl FnOnce(SocketAddr),
+    stop: impl Future<Output = ()>,
+) -> Result<(), GatewayError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(GatewayError::Setup)?;
+    runtime.block_on(async {
+        let mut stop = pin!(stop);
+        let stop = async move |stage| match stage {
+            Stage::Serving => stop.as_mut().await,
+            Stage::Draining | Stage::Ending => std::future::pending().await,
+        };
+        supervise(config, ready, stop).await
+    })
+}
+
+async fn either(first: &mut Signal, second: &mut Signal) {
+    tokio::select! {
+        _ = first.recv() => {}
+        _ = second.recv() => {}
+    }
+}
+
+/// Starts the threads and takes them through the stages; `next` ends when the stage it is given is to end.
+async fn supervise(
+    config: Config,
+    ready: impl FnOnce(SocketAddr),
+    mut next: impl AsyncFnMut(Stage),
+) -> Result<(), GatewayError> {
+    let listener = listen(config.listen).map_err(|source| GatewayError::Listen { address: config.listen, source })?;
+    let address = listener.local_addr().map_err(GatewayError::Setup)?;
+    let config = Arc::new(config);
+    let (stage, watched) = watch::channel(Stage::Serving);
+    let count = config.threads.max(1);
+    let (ended_sender, mut ended) = mpsc::channel(count);
+    let threads = (0..count)
+        .map(|number| start(number, &listener, &config, &watched, &ended_sender))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(GatewayError::Setup)?;
+    drop((listener, watched, ended_sender));
+    info!(%address, threads = threads.len(), "the gateway listens");
+    ready(address);
+
+    let unexpected = tokio::select! {
+        () = next(Stage::Serving) => false,
+        _ = ended.recv() => true,
+    };
+    stage.send_replace(Stage::Draining);
+    // The channel closes when the last thread has dropped its end.
+    let all_ended = async { while ended.recv().await.is_some() {} };
+    tokio::select! {
+        () = next(Stage::Draining) => { stage.send_replace(Stage::Ending); }
+        () = all_ended => {}
+    }
+    let mut outcome = if unexpected { Err(GatewayError::ThreadEnded) } else { Ok(()) };
+    for thread in threads {
+        match thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => outcome = Err(GatewayError::Setup(error)),
+            Err(_) => outcome = Err(GatewayError::ThreadEnded),
+        }
+    }
+    outcome
+}
+
+/// Tells that a thread has ended, even if it panicked.
+struct Ended(mpsc::Sender<()>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // There is room for every thread, and who no longer listens does not need to know.
+        let _ = self.0.try_send(());
+    }
+}
+
+fn start(
+    number: usize,
+    listener: &StdTcpListener,
+    config: &Arc<Config>,
+    stage: &watch::Receiver<Stage>,
+    ended: &mpsc::Sender<()>,
+) -> io::Result<JoinHandle<io::Result<()>>> {
+    let (listener, config) = (listener.try_clone()?, Arc::clone(config));
+    let (stage, ended) = (stage.clone(), Ended(ended.clone()));
+    std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
+        let _ended = ended;
+        thread::run(listener, config, stage)
+    })
+}
+
+/// The listening socket, not blocking.
+fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A gateway that is started again must not wait for the old one's connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}

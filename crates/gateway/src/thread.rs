@@ -1,0 +1,140 @@
+//! One serving thread: its share of the connections, and a control connection of its own. Threads share nothing but the
+//! listening socket.
+
+use std::cell::Cell;
+use std::io;
+use std::net::TcpListener as StdTcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinError, JoinSet, spawn_local};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, warn};
+
+use crate::body::Held;
+use crate::config::Config;
+use crate::connection;
+use crate::limits::{ACCEPT_PAUSE, FAREWELL_TIMEOUT, REFUSALS_MAX};
+use crate::link::Link;
+use crate::link_task;
+
+/// What a thread is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Serve.
+    Serving,
+    /// Accept nothing more, and end when the requests in flight have, or at the drain timeout.
+    Draining,
+    /// End now.
+    Ending,
+}
+
+/// What the connections of one thread share.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    pub(crate) config: Arc<Config>,
+    pub(crate) link: Rc<Link>,
+    pub(crate) bodies: Held,
+    /// Whether connections are to end after the requests in flight; `drain` wakes them when it changes.
+    pub(crate) draining: Cell<bool>,
+    pub(crate) drain: Notify,
+}
+
+/// Serves until `stage` says otherwise. Blocks the calling thread.
+pub(crate) fn run(listener: StdTcpListener, config: Arc<Config>, stage: watch::Receiver<Stage>) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(Box::pin(serve(listener, config, stage)))
+}
+
+async fn serve(listener: StdTcpListener, config: Arc<Config>, mut stage: watch::Receiver<Stage>) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let link = Rc::new(Link::new(config.share(config.in_flight_max)));
+    let thread = Rc::new(Thread {
+        config: Arc::clone(&config),
+        link: Rc::clone(&link),
+        bodies: Held::default(),
+        draining: Cell::new(false),
+        drain: Notify::new(),
+    });
+    let keeper = {
+        let (link, config) = (Rc::clone(&link), Arc::clone(&config));
+        spawn_local(async move { link_task::keep(link, &config.socket).await })
+    };
+    let mut connections = JoinSet::new();
+    accept(&listener, &thread, &mut connections, &mut stage).await;
+    drop(listener);
+    drain(&thread, &mut connections, &mut stage).await;
+    // Dropping what is left tells the supervisor about the runs nobody waits for any more.
+    connections.shutdown().await;
+    link.close();
+    if timeout(FAREWELL_TIMEOUT, keeper).await.is_err() {
+        debug!("the supervisor did not take the last messages");
+    }
+    Ok(())
+}
+
+/// Accepts connections until the stage changes.
+async fn accept(
+    listener: &TcpListener,
+    thread: &Rc<Thread>,
+    connections: &mut JoinSet<()>,
+    stage: &mut watch::Receiver<Stage>,
+) {
+    let connections_max = thread.config.share(thread.config.connections_max);
+    let mut refusals = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            // A sender that is gone means that the process ends.
+            _ = stage.wait_for(|stage| *stage != Stage::Serving) => return,
+            Some(ended) = connections.join_next() => log_panic(ended),
+            Some(_) = refusals.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if connections.len() < connections_max => {
+                    connections.spawn_local(connection::run(stream, Rc::clone(thread)));
+                }
+                Ok((stream, _)) => refuse(stream, &mut refusals),
+                Err(error) => {
+                    warn!(%error, "a connection could not be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+fn refuse(stream: TcpStream, refusals: &mut JoinSet<()>) {
+    if refusals.len() < REFUSALS_MAX {
+        refusals.spawn_local(connection::refuse(stream));
+    }
+}
+
+/// Lets the requests in flight end.
+async fn drain(thread: &Thread, connections: &mut JoinSet<()>, stage: &mut watch::Receiver<Stage>) {
+    thread.draining.set(true);
+    thread.drain.notify_waiters();
+    let all_ended = async {
+        while let Some(ended) = connections.join_next().await {
+            log_panic(ended);
+        }
+    };
+    tokio::select! {
+        result = timeout(thread.config.drain_timeout, all_ended) => {
+            if result.is_err() {
+                warn!("requests were still in flight at the drain timeout; their connections are closed");
+            }
+        }
+        _ = stage.wait_for(|stage| *stage == Stage::Ending) => {}
+    }
+}
+
+fn log_panic(ended: Result<(), JoinError>) {
+    if let Err(cause) = ended
+        && cause.is_panic()
+    {
+        error!(%cause, "a connection's task panicked");
+    }
+}
