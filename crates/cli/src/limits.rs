@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 /// Longest text of one definition, in bytes: a frame must hold it and what stands around it.
-pub(crate) const DEFINITION_BYTES_MAX: u64 = 8 * 1024 * 1024;
+pub(crate) const DEFINITION_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Longest `--input`, in bytes.
-pub(crate) const INPUT_BYTES_MAX: u64 = 8 * 1024 * 1024;
+pub(crate) const INPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Most definition files one command takes.
 pub(crate) const DEFINITIONS_MAX: usize = 10_000;
