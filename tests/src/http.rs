@@ -1,6 +1,7 @@
 //! The smallest HTTP client a scenario needs: one request, one connection, everything visible. Blocking, so that a
 //! scenario reads from top to bottom.
 
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 use crate::wait::PATIENCE;
 
 /// An answer, read whole.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Answer {
     /// Status.
     pub status: u16,
@@ -17,6 +18,13 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// The body, transfer coding removed.
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, headers, .. } = self;
+        write!(f, "{status} {headers:?}\n{}", self.text())
+    }
 }
 
 impl Answer {

@@ -4,6 +4,7 @@
 pub mod certificate;
 pub mod http;
 pub mod process;
+pub mod readme;
 pub mod runlet;
 pub mod tidy;
 pub mod upstream;

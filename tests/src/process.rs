@@ -87,7 +87,7 @@ impl Process {
     pub fn wait_line<T>(&self, what: &str, mut find: impl FnMut(&str) -> Option<T>) -> T {
         let found = self.seen.wait(|seen| {
             let complete = |bytes: &[u8]| {
-                let end = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+                let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
                 String::from_utf8_lossy(&bytes[..end]).into_owned()
             };
             let text = [complete(&seen.stdout), complete(&seen.stderr)];
@@ -136,6 +136,12 @@ impl Process {
     /// When it has been waited for already.
     pub fn signal(&self, signal: Signal) {
         nix::sys::signal::kill(pid(&self.child), signal).expect("the process is not reaped before the drop");
+    }
+
+    /// Its standard output so far.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        self.seen.look(|seen| String::from_utf8_lossy(&seen.stdout).into_owned())
     }
 
     /// Everything it said so far, for a failing test.

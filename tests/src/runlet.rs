@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::certificate::Authority;
+use crate::http::{self, Answer};
 use crate::process::{Exit, Finished, Process};
 use crate::wait::wait_until;
 
@@ -152,7 +153,7 @@ impl Installation {
     /// # Panics
     /// When it is refused.
     pub fn deploy(&self, name: &str, definition: &Value) {
-        let path = self.write(&format!("{name}.json"), &definition.to_string());
+        let path = self.write(&format!("{}.json", name.replace('/', "-")), &definition.to_string());
         self.ok(&["deploy", path.to_str().expect("a temporary path is text")]);
     }
 
@@ -222,6 +223,30 @@ impl Installation {
     }
 }
 
+impl Running {
+    /// Waits until the gateway has the route of a hook that names its methods: the table follows a deploy in a moment,
+    /// not in the same one. Nothing is run for it.
+    ///
+    /// # Panics
+    /// When it is not in time.
+    pub fn wait_route(&self, path: &str) {
+        wait_until(&format!("a route for {path}"), || {
+            (http::request(self.address, "OPTIONS", path, &[], b"").status == 204).then_some(())
+        });
+    }
+
+    /// A GET of a hook that was deployed a moment ago: asked again while its path is unknown, which runs nothing.
+    ///
+    /// # Panics
+    /// When it is not known in time, or does not answer.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Answer {
+        wait_until(&format!("a route for {path}"), || {
+            Some(http::get(self.address, path)).filter(|answer| answer.status != 404)
+        })
+    }
+}
+
 impl Default for Installation {
     fn default() -> Self {
         Self::new()
@@ -244,7 +269,7 @@ impl Finished {
 /// # Panics
 /// When it has not in time.
 pub fn wait_ready(address: SocketAddr) {
-    wait_until("the gateway to be ready", || (crate::http::get(address, "/readyz").status == 200).then_some(()));
+    wait_until("the gateway to be ready", || (http::get(address, "/readyz").status == 200).then_some(()));
 }
 
 /// The binary under test: beside the folder this test's own executable is in.

@@ -1,8 +1,8 @@
 //! Who may import whom: the crate table of `ARCHITECTURE.md` as data, checked against manifests and source.
 
-use super::Finding;
 use super::repository::{Package, Repository, TextFile};
 use super::tokens::Tokens;
+use super::{Finding, source};
 
 /// What one crate may and must never import. The limits are on what is shipped; tests may use more.
 struct Layer {
@@ -108,8 +108,8 @@ pub fn check(repository: &Repository) -> Vec<Finding> {
             continue;
         };
         findings.extend(check_dependencies(layer, package, &manifest));
-        let sources: Vec<&TextFile> = shipped(repository, package);
-        findings.extend(sources.iter().flat_map(|file| check_paths(layer, file)));
+        let sources = shipped(repository, package);
+        findings.extend(sources.iter().flat_map(|(file, tokens)| check_paths(layer, &file.path, tokens)));
         findings.extend(unused_dependencies(package, &sources, &manifest));
         let inherits = repository.file(&manifest).is_none_or(|file| file.text.contains("[lints]\nworkspace = true"));
         if !inherits {
@@ -121,10 +121,14 @@ pub fn check(repository: &Repository) -> Vec<Finding> {
     findings
 }
 
-/// The source a package ships: not its tests and benches.
-fn shipped<'a>(repository: &'a Repository, package: &Package) -> Vec<&'a TextFile> {
+/// The source a package ships: not its tests and benches. Text that is no Rust is a finding of the source rules already.
+fn shipped<'a>(repository: &'a Repository, package: &Package) -> Vec<(&'a TextFile, Tokens)> {
     let folder = format!("{}/src/", package.folder);
-    repository.rust_files().into_iter().filter(|file| file.path.starts_with(&folder)).collect()
+    let files = repository.rust_files().into_iter().filter(|file| file.path.starts_with(&folder));
+    let mut parsed: Vec<_> = files.filter_map(|file| Some((file, Tokens::parse(&file.text).ok()?))).collect();
+    let tests = source::test_files(parsed.iter().map(|(file, tokens)| (&*file.path, tokens)));
+    parsed.retain(|(file, _)| !tests.iter().any(|prefix| file.path.starts_with(prefix)));
+    parsed
 }
 
 fn check_dependencies(layer: &Layer, package: &Package, manifest: &str) -> Vec<Finding> {
@@ -140,9 +144,7 @@ fn check_dependencies(layer: &Layer, package: &Package, manifest: &str) -> Vec<F
     findings
 }
 
-fn check_paths(layer: &Layer, file: &TextFile) -> Vec<Finding> {
-    // Text that is no Rust is a finding of the source rules already.
-    let Ok(tokens) = Tokens::parse(&file.text) else { return Vec::new() };
+fn check_paths(layer: &Layer, path: &str, tokens: &Tokens) -> Vec<Finding> {
     let mut findings = Vec::new();
     for used in tokens.paths.iter().filter(|used| !tokens.is_test(used.line)) {
         let named = layer.paths_never.iter().find(|never| {
@@ -151,18 +153,17 @@ fn check_paths(layer: &Layer, file: &TextFile) -> Vec<Finding> {
         });
         if let Some(named) = named {
             let message = format!("`{}` must not use `{named}`: see ARCHITECTURE.md", layer.package);
-            findings.push(Finding::new("layer", &*file.path, used.line, message));
+            findings.push(Finding::new("layer", path, used.line, message));
         }
     }
     findings
 }
 
 /// A dependency that no source file names only costs build time.
-fn unused_dependencies(package: &Package, sources: &[&TextFile], manifest: &str) -> Vec<Finding> {
-    let parsed: Vec<Tokens> = sources.iter().filter_map(|file| Tokens::parse(&file.text).ok()).collect();
+fn unused_dependencies(package: &Package, sources: &[(&TextFile, Tokens)], manifest: &str) -> Vec<Finding> {
     let is_used = |name: &str| {
         let name = name.replace('-', "_");
-        parsed.iter().flat_map(|tokens| &tokens.paths).any(|used| used.segments.contains(&name))
+        sources.iter().flat_map(|(_, tokens)| &tokens.paths).any(|used| used.segments.contains(&name))
     };
     let unused = package.dependencies.iter().filter(|name| !is_used(name));
     unused

@@ -29,7 +29,7 @@ pub fn check_all(files: &[&TextFile], unsafe_modules: &[&str]) -> Vec<Finding> {
             Err(error) => findings.push(Finding::new("rust", &*file.path, 0, error)),
         }
     }
-    let test_files: Vec<String> = parsed.iter().flat_map(|(file, tokens)| test_files(&file.path, tokens)).collect();
+    let test_files = test_files(parsed.iter().map(|(file, tokens)| (&*file.path, tokens)));
     for (file, tokens) in &parsed {
         let all_test = is_test_path(&file.path) || test_files.iter().any(|prefix| file.path.starts_with(prefix));
         findings.extend(check_file(file, tokens, all_test));
@@ -95,14 +95,20 @@ fn is_test_path(path: &str) -> bool {
     path.starts_with("tests/") || path.contains("/tests/") || path.contains("/benches/")
 }
 
-/// Path prefixes of the files that `#[cfg(test)] mod name;` in this file names.
-fn test_files(path: &str, tokens: &Tokens) -> Vec<String> {
-    let directory = match path.rsplit_once('/') {
-        Some((parent, "lib.rs" | "main.rs" | "mod.rs")) => parent.to_owned(),
-        Some(_) | None => path.trim_end_matches(".rs").to_owned(),
-    };
-    let both = |name: &String| [format!("{directory}/{name}.rs"), format!("{directory}/{name}/")];
-    tokens.test_modules.iter().flat_map(both).collect()
+/// Path prefixes of the files that a `#[cfg(test)] mod name;` in one of these files names.
+#[must_use]
+pub fn test_files<'a>(files: impl Iterator<Item = (&'a str, &'a Tokens)>) -> Vec<String> {
+    let mut prefixes = Vec::new();
+    for (path, tokens) in files {
+        let directory = match path.rsplit_once('/') {
+            Some((parent, "lib.rs" | "main.rs" | "mod.rs")) => parent,
+            Some(_) | None => path.trim_end_matches(".rs"),
+        };
+        for name in &tokens.test_modules {
+            prefixes.extend([format!("{directory}/{name}.rs"), format!("{directory}/{name}/")]);
+        }
+    }
+    prefixes
 }
 
 fn check_unsafe(file: &TextFile, tokens: &Tokens, listed: &[&str]) -> Vec<Finding> {
