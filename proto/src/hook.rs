@@ -1,5 +1,7 @@
 //! Hooks: the routes the gateway serves, the request it passes on, and the reply it sends back.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -91,7 +93,7 @@ pub struct HttpReply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HookAnswer {
     /// A `response` block answered, or the run completed and its output is the body (200, `application/json`).
-    Reply(HttpReply),
+    Reply(Arc<HttpReply>),
     /// The run was accepted and goes on: 202.
     Accepted(RunId),
     /// The run ended without a reply.

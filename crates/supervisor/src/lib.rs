@@ -1,1 +1,27 @@
-//! (skeleton)
+//! The daemon: one loop around the kernel, the light pool, the control socket.
+//!
+//! Start with [`run`]. One thread runs the loop, the control connections and all waiting I/O; pool threads only compute.
+//! [`event_loop`] turns every [`inbound::Inbound`] into kernel events and performs the actions that come out.
+
+mod attempt;
+mod clock;
+mod config;
+mod connection;
+mod control_block;
+mod core;
+mod event_loop;
+mod execute;
+mod history;
+mod inbound;
+pub mod limits;
+mod listen;
+mod perform;
+mod pool;
+mod registry;
+mod reply;
+mod request;
+mod run_id;
+mod run_record;
+
+pub use config::Config;
+pub use event_loop::{Error, run};

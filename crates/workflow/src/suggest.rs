@@ -20,7 +20,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 const NAME_BYTES_MAX: usize = 128;
 
 /// `did you mean …?`, or the list of what is known while it is short.
-pub(crate) fn help<'a>(name: &str, known: &[&'a str]) -> Option<String> {
+pub(crate) fn help(name: &str, known: &[&str]) -> Option<String> {
     const LISTED_MAX: usize = 24;
     if let Some(nearest) = nearest(name, known.iter().copied()) {
         return Some(format!("did you mean `{nearest}`?"));

@@ -1,0 +1,45 @@
+//! What a supervisor is started with.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::limits;
+
+/// Configuration of a supervisor.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// State directory, made with mode 0700 when missing; the control socket is `control.sock` in it.
+    pub state: PathBuf,
+    /// PEM file with certificate authorities that every fetch trusts beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// CPU slots: how many light blocks may compute at once.
+    pub slots: NonZeroUsize,
+    /// Most live runs at once.
+    pub live_runs_max: usize,
+    /// How long live runs may go on after the signal to stop.
+    pub drain: Duration,
+    /// Called when the last live run has ended and nothing is to be done: gives freed memory back to the system.
+    pub release_memory: Option<fn()>,
+}
+
+impl Config {
+    /// Defaults: a slot a core, thirty seconds to drain.
+    #[must_use]
+    pub fn new(state: PathBuf) -> Self {
+        Self {
+            state,
+            ca_file: None,
+            slots: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            live_runs_max: limits::LIVE_RUNS_MAX,
+            drain: Duration::from_secs(30),
+            release_memory: None,
+        }
+    }
+
+    /// Path of the control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.state.join("control.sock")
+    }
+}

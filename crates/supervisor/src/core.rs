@@ -1,0 +1,140 @@
+//! Everything the loop owns. Only the loop's thread touches it; nothing in it waits.
+
+use std::collections::HashMap;
+
+use runlet_fetch::Fetcher;
+use runlet_kernel::{Event, Kernel, Rejected};
+use runlet_proto::ids::RunId;
+use runlet_proto::state::RunState;
+use tokio::sync::mpsc;
+
+use crate::attempt::Attempts;
+use crate::clock::Clock;
+use crate::connection::Outbox;
+use crate::history::History;
+use crate::inbound::{ConnectionId, Inbound};
+use crate::pool::Pool;
+use crate::registry::Registry;
+use crate::run_id::RunIds;
+use crate::run_record::{RequestId, RunRecord};
+
+/// The payload the kernel moves between blocks.
+pub(crate) type Payload = runlet_blocks::Output;
+
+/// The supervisor's state.
+pub(crate) struct Core {
+    pub(crate) clock: Clock,
+    pub(crate) kernel: Kernel<Payload>,
+    pub(crate) run_ids: RunIds,
+    pub(crate) registry: Registry,
+    pub(crate) runs: HashMap<RunId, RunRecord>,
+    pub(crate) attempts: Attempts,
+    pub(crate) pool: Pool,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) connections: HashMap<ConnectionId, Connection>,
+    pub(crate) route_watchers: Vec<RequestId>,
+    pub(crate) history: History,
+    pub(crate) ended: Ended,
+    /// Where calls under way send their answers.
+    pub(crate) loop_queue: mpsc::Sender<Inbound>,
+    pub(crate) phase: Phase,
+    /// Whether anything ran since memory was last given back.
+    pub(crate) worked: bool,
+    pub(crate) started_at_ms: u64,
+}
+
+/// Where the supervisor is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It accepts runs.
+    Accepting,
+    /// It was asked to stop: live runs may end.
+    Draining,
+    /// It was asked again, and stops now.
+    Ending,
+}
+
+/// Runs ended since the start.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Ended {
+    pub(crate) completed: u64,
+    pub(crate) failed: u64,
+    pub(crate) stopped: u64,
+}
+
+impl Ended {
+    pub(crate) fn count(&mut self, state: RunState) {
+        match state {
+            RunState::Completed => self.completed += 1,
+            RunState::Failed => self.failed += 1,
+            RunState::Stopped => self.stopped += 1,
+            RunState::Ready | RunState::Running | RunState::Blocked | RunState::Paused => {}
+        }
+    }
+}
+
+/// A client.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) outbox: Outbox,
+    /// Requests that have not had their last reply, and the run each is about.
+    pub(crate) pending: HashMap<u64, Pending>,
+}
+
+/// An unanswered request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pending {
+    /// A hook's client waits for this run's reply.
+    Hook(RunId),
+    /// Somebody follows this run's events.
+    Follow(RunId),
+    /// Somebody follows this run's log.
+    Logs(RunId),
+    /// The gateway follows the routes.
+    Routes,
+}
+
+impl Core {
+    /// Tells the kernel, now.
+    pub(crate) fn tell(&mut self, event: Event<Payload>) -> Result<(), Rejected> {
+        self.kernel.handle(self.clock.now(), event)
+    }
+
+    /// Tells the kernel something it cannot refuse short of a mistake of ours, which is logged and costs nothing else.
+    pub(crate) fn report(&mut self, event: Event<Payload>) {
+        if let Err(rejected) = self.tell(event) {
+            tracing::error!(%rejected, "the kernel refused an event of the supervisor");
+        }
+    }
+
+    /// Takes one message and does what follows from it, up to the actions of the kernel.
+    pub(crate) fn handle(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Connected { connection, role, outbox } => {
+                tracing::debug!(connection = connection.0, %role, "connected");
+                self.connections.insert(connection, Connection { outbox, pending: HashMap::new() });
+            }
+            Inbound::Request { connection, message } => {
+                self.request(RequestId { connection, id: message.id }, message.request);
+            }
+            Inbound::Disconnected { connection } => self.disconnected(connection),
+            Inbound::Answered { attempt, call, answer } => self.answered(attempt, call, answer),
+            Inbound::Computed { attempt, execution, result } => self.computed(attempt, execution, result),
+            Inbound::Parked { attempt } => self.parked(attempt),
+            Inbound::Log { attempt, level, text } => self.log(attempt, level, text),
+            Inbound::Shutdown => {
+                self.phase = match self.phase {
+                    Phase::Accepting => Phase::Draining,
+                    Phase::Draining | Phase::Ending => Phase::Ending,
+                }
+            }
+        }
+    }
+
+    /// Performs everything the kernel asks for, and what comes of that.
+    pub(crate) fn settle(&mut self) {
+        while let Some(action) = self.kernel.poll_action() {
+            self.perform(action);
+        }
+    }
+}

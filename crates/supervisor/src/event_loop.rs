@@ -1,0 +1,224 @@
+//! The loop: one thread that owns the kernel, sleeps until something happens, and does what follows from it.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use runlet_fetch::Fetcher;
+use runlet_ipc::Listener;
+use runlet_kernel::{Event, Kernel};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Sleep, sleep_until};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::core::{Core, Ended, Phase};
+use crate::history::History;
+use crate::inbound::Inbound;
+use crate::limits::{FLUSH_DEADLINE, INBOUND_BATCH, INBOUND_MAX, RELEASE_MEMORY_AFTER};
+use crate::listen::accept_connections;
+use crate::pool::Pool;
+use crate::registry::Registry;
+use crate::run_id::RunIds;
+
+/// A supervisor that could not start or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The asynchronous runtime could not be made.
+    #[error("the I/O runtime could not be started: {0}")]
+    Runtime(#[source] std::io::Error),
+    /// The control socket could not be bound.
+    #[error(transparent)]
+    Bind(#[from] runlet_ipc::BindError),
+    /// The HTTP client could not be made.
+    #[error(transparent)]
+    Fetch(#[from] runlet_fetch::ConfigError),
+}
+
+/// Runs a supervisor until SIGTERM or SIGINT, and then until its live runs have ended or `config.drain` is over; a second
+/// signal ends the wait. `ready` is called once the control socket accepts connections. Must not be called on a thread of
+/// another tokio runtime.
+///
+/// # Errors
+/// [`Error`] when it cannot start.
+pub fn run(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
+    let outcome = runtime.block_on(serve(config, ready));
+    // Connection tasks have been given their chance to write; nothing else is to be waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
+    let listener = Listener::bind(&config.socket())?;
+    let (loop_queue, inbound) = mpsc::channel(INBOUND_MAX);
+    let core = new_core(&config, &loop_queue)?;
+    let signals = tokio::spawn(forward_signals(loop_queue.clone()));
+    let accepting = tokio::spawn(accept_connections(listener, loop_queue));
+    tracing::info!(socket = %config.socket().display(), slots = config.slots, "the supervisor is ready");
+    ready();
+    EventLoop { core, inbound, accepting, config, drain_deadline: None, release_at: None }.run().await;
+    signals.abort();
+    Ok(())
+}
+
+fn new_core(config: &Config, loop_queue: &mpsc::Sender<Inbound>) -> Result<Core, Error> {
+    let clock = Clock::start();
+    let fetcher = Fetcher::new(runlet_fetch::Config { ca_file: config.ca_file.clone(), ..Default::default() })?;
+    let kernel = Kernel::new(runlet_kernel::Config {
+        slots: config.slots,
+        live_runs_max: config.live_runs_max,
+        ..Default::default()
+    });
+    Ok(Core {
+        clock,
+        kernel,
+        run_ids: RunIds::new(),
+        registry: Registry::default(),
+        runs: HashMap::default(),
+        attempts: HashMap::default(),
+        pool: Pool::new(config.slots.get(), loop_queue.clone()),
+        fetcher,
+        connections: HashMap::new(),
+        route_watchers: Vec::new(),
+        history: History::default(),
+        ended: Ended::default(),
+        loop_queue: loop_queue.clone(),
+        phase: Phase::Accepting,
+        worked: false,
+        started_at_ms: clock.unix_ms(clock.now()),
+    })
+}
+
+/// SIGTERM and SIGINT become messages, so that the loop has one source of truth.
+async fn forward_signals(loop_queue: mpsc::Sender<Inbound>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return tracing::error!("signal handlers could not be installed; only SIGKILL ends this supervisor");
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if loop_queue.send(Inbound::Shutdown).await.is_err() {
+            return;
+        }
+    }
+}
+
+struct EventLoop {
+    core: Core,
+    inbound: mpsc::Receiver<Inbound>,
+    accepting: JoinHandle<()>,
+    config: Config,
+    /// When the drain is over, once it has begun.
+    drain_deadline: Option<Instant>,
+    /// When memory is to be given back, unless a run comes first.
+    release_at: Option<Instant>,
+}
+
+impl EventLoop {
+    async fn run(mut self) {
+        let mut batch = Vec::with_capacity(INBOUND_BATCH);
+        let timer = sleep_until(Instant::now().into());
+        tokio::pin!(timer);
+        let mut armed: Option<Instant> = None;
+        while self.goes_on() {
+            self.arm(timer.as_mut(), &mut armed);
+            tokio::select! {
+                biased;
+                _ = self.inbound.recv_many(&mut batch, INBOUND_BATCH) => {
+                    for message in batch.drain(..) {
+                        self.core.handle(message);
+                    }
+                }
+                () = timer.as_mut(), if armed.is_some() => armed = None,
+            }
+            self.advance();
+        }
+        self.stop_the_rest();
+        self.flush().await;
+    }
+
+    /// Whether there is anything left to do. Begins the drain when the process was asked to stop.
+    fn goes_on(&mut self) -> bool {
+        match self.core.phase {
+            Phase::Accepting => return true,
+            Phase::Ending => return false,
+            Phase::Draining => {}
+        }
+        let live_runs = self.core.runs.len();
+        let deadline = *self.drain_deadline.get_or_insert_with(|| {
+            tracing::info!(live_runs, deadline = ?self.config.drain, "shutting down: no further run is accepted");
+            self.accepting.abort();
+            Instant::now() + self.config.drain
+        });
+        live_runs > 0 && Instant::now() < deadline
+    }
+
+    /// Lets due timers fire, and performs all that follows.
+    fn advance(&mut self) {
+        let now = self.core.clock.now();
+        if self.core.kernel.poll_timeout().is_some_and(|due| due <= now) {
+            self.core.kernel.handle_timeout(now);
+        }
+        self.core.settle();
+        self.release_memory_when_idle();
+    }
+
+    /// Gives freed memory back to the system a while after the last run has ended: once, not periodically.
+    fn release_memory_when_idle(&mut self) {
+        let Some(release) = self.config.release_memory else { return };
+        if !self.core.runs.is_empty() {
+            self.core.worked = true;
+            self.release_at = None;
+        } else if self.core.worked && self.release_at.is_none() {
+            self.release_at = Some(Instant::now() + RELEASE_MEMORY_AFTER);
+        }
+        if self.release_at.is_some_and(|at| at <= Instant::now()) {
+            self.core.worked = false;
+            self.release_at = None;
+            release();
+        }
+    }
+
+    /// Sets the timer to what is due next; without anything due there is no timer and no wake-up.
+    fn arm(&self, timer: std::pin::Pin<&mut Sleep>, armed: &mut Option<Instant>) {
+        let kernel_due = self.core.kernel.poll_timeout().map(|time| self.core.clock.instant(time));
+        let due = [kernel_due, self.drain_deadline, self.release_at].into_iter().flatten().min();
+        if due != *armed {
+            *armed = due;
+            if let Some(due) = due {
+                timer.reset(due.into());
+            }
+        }
+    }
+
+    /// Stops the runs that did not end in time, and says which.
+    fn stop_the_rest(&mut self) {
+        let live = self.core.kernel.runs().filter(|run| !run.state.is_terminal());
+        let left: Vec<_> = live.map(|run| (run.id, run.plan.workflow.clone(), run.state)).collect();
+        for (run, workflow, state) in left {
+            tracing::warn!(%run, %workflow, %state, "stopped by the shutdown: it did not end in time");
+            self.core.report(Event::Stop { run, reason: "the supervisor was shut down".into() });
+        }
+        self.core.settle();
+    }
+
+    /// Lets the connections write what is queued for them; each says when it is done.
+    async fn flush(&mut self) {
+        for connection in self.core.connections.values() {
+            connection.outbox.close();
+        }
+        let deadline = tokio::time::Instant::now() + FLUSH_DEADLINE;
+        while !self.core.connections.is_empty() {
+            match tokio::time::timeout_at(deadline, self.inbound.recv()).await {
+                Ok(Some(Inbound::Disconnected { connection })) => drop(self.core.connections.remove(&connection)),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Executing attempts: in place on the loop when the work is microseconds, on a pool thread otherwise.
+
+use std::sync::Arc;
+
+use runlet_blocks::{Assignment, CallId, Calls, Execution, Interrupted, Outcome, Output, Resume, Step, Weight};
+use runlet_kernel::{BlockInput, BlockResult, Event};
+use runlet_proto::call::{Answer, Call};
+use runlet_proto::control::LogLevel;
+use runlet_proto::failure::Failure;
+use runlet_proto::ids::BlockIndex;
+use runlet_proto::state::BlockStatus;
+use runlet_workflow::BlockConfig;
+use runlet_workflow::template::Scope;
+use serde_json::{Value, json};
+
+use crate::attempt::Active;
+use crate::core::Core;
+use crate::inbound::{AttemptId, Inbound};
+use crate::pool::{Assigned, resume_caught};
+
+impl Core {
+    /// Begins an attempt.
+    pub(crate) fn begin(&mut self, attempt: AttemptId) {
+        let Some(assignment) = self.assignment(attempt) else {
+            // The kernel dispatches only what lives; were it otherwise, the attempt must not hang.
+            let failure = Failure::workflow("internal", "the run is unknown to the supervisor");
+            return self.finish(attempt, Err(failure));
+        };
+        self.resume(attempt, Active::new(Box::new(Execution::new(assignment))), Resume::Start);
+    }
+
+    /// Goes on with an attempt that was woken, or that had yielded its slot.
+    pub(crate) fn go_on(&mut self, attempt: AttemptId) {
+        let Some(active) = self.attempts.get_mut(&attempt) else { return };
+        if active.parked {
+            active.parked = false;
+            if let Some(control) = &active.control {
+                control.go_on();
+            }
+            return;
+        }
+        active.waiting = false;
+        self.settle_attempt(attempt);
+    }
+
+    /// A call was answered. The attempt is woken if it waits; if it computes, it finds the answer when it stops.
+    pub(crate) fn answered(&mut self, attempt: AttemptId, call: CallId, answer: Answer) {
+        let Some(active) = self.attempts.get_mut(&attempt) else { return };
+        active.answers.push_back((call, answer));
+        if active.waiting {
+            active.waiting = false;
+            let AttemptId { run, block, attempt } = attempt;
+            self.report(Event::Woken { run, block, attempt });
+        }
+    }
+
+    /// A pool thread stopped executing.
+    pub(crate) fn computed(
+        &mut self,
+        attempt: AttemptId,
+        execution: Option<Box<Execution>>,
+        result: Result<Step, Failure>,
+    ) {
+        let Some(mut active) = self.attempts.remove(&attempt) else {
+            // Given up meanwhile: the kernel waits only to have the slot back.
+            return self.finish(attempt, Err(Failure::workflow("cancelled", "the attempt was given up")));
+        };
+        match result {
+            Ok(Step::Done(result)) => self.finish(attempt, result),
+            Ok(Step::Wait(calls)) => {
+                active.execution = execution;
+                self.wait(attempt, active, calls);
+            }
+            Err(failure) => self.finish(attempt, Err(failure)),
+        }
+    }
+
+    /// A pool thread gave its slot back.
+    pub(crate) fn parked(&mut self, attempt: AttemptId) {
+        let Some(active) = self.attempts.get_mut(&attempt) else { return };
+        active.parked = true;
+        let AttemptId { run, block, attempt } = attempt;
+        self.report(Event::Yielded { run, block, attempt });
+    }
+
+    /// Resumes an execution, in place or on the pool.
+    fn resume(&mut self, attempt: AttemptId, mut active: Active, resume: Resume) {
+        let Some(mut execution) = active.execution.take() else { return };
+        if execution.weight(&resume) == Weight::Compute {
+            return self.resume_on_pool(attempt, active, execution, resume);
+        }
+        let mut calls = InPlace::default();
+        let result = resume_caught(&mut execution, resume, &mut calls);
+        for (level, text) in calls.log {
+            self.log(attempt, level, text);
+        }
+        match result {
+            Ok(Step::Done(result)) => self.finish(attempt, result),
+            Ok(Step::Wait(calls)) => {
+                active.execution = Some(execution);
+                self.wait(attempt, active, calls);
+            }
+            Err(failure) => self.finish(attempt, Err(failure)),
+        }
+    }
+
+    fn resume_on_pool(&mut self, attempt: AttemptId, mut active: Active, execution: Box<Execution>, resume: Resume) {
+        let control = active.control.get_or_insert_default();
+        control.go_on();
+        let assigned = Assigned { attempt, execution, resume, control: Arc::clone(control) };
+        self.attempts.insert(attempt, active);
+        if let Err(error) = self.pool.assign(assigned) {
+            self.attempts.remove(&attempt);
+            let failure = Failure::workflow("no-thread", format!("no pool thread could be started: {error}"))
+                .with_help("raise the limit on threads (ulimit -u, TasksMax=) of the supervisor");
+            self.finish(attempt, Err(failure));
+        }
+    }
+
+    /// Starts the calls an execution asked for, and lets it wait unless an answer is there already.
+    fn wait(&mut self, attempt: AttemptId, mut active: Active, calls: Vec<(CallId, Call)>) {
+        if let Some((_, first)) = calls.first() {
+            active.waits_on = first.blocked_on().into();
+        }
+        active.calls.retain(|call| !call.is_finished());
+        for (id, call) in calls {
+            active.calls.push(self.start_call(attempt, id, call));
+        }
+        self.attempts.insert(attempt, active);
+        self.settle_attempt(attempt);
+    }
+
+    /// Resumes an attempt with the next answer, or tells the kernel that it waits.
+    fn settle_attempt(&mut self, id: AttemptId) {
+        let Some(active) = self.attempts.get_mut(&id) else { return };
+        if let Some((call, answer)) = active.answers.pop_front() {
+            if let Some(active) = self.attempts.remove(&id) {
+                self.resume(id, active, Resume::Answer(call, answer));
+            }
+            return;
+        }
+        active.waiting = true;
+        let on = Arc::clone(&active.waits_on);
+        self.report(Event::Waiting { run: id.run, block: id.block, attempt: id.attempt, on });
+    }
+
+    fn start_call(&self, attempt: AttemptId, id: CallId, call: Call) -> tokio::task::AbortHandle {
+        let loop_queue = self.loop_queue.clone();
+        match call {
+            Call::Fetch(fetch) => {
+                let fetcher = self.fetcher.clone();
+                let task = tokio::spawn(async move {
+                    let answer = match fetcher.fetch(fetch).await {
+                        Ok(reply) => Answer::Fetch(Box::new(reply)),
+                        Err(failure) => Answer::Failed(failure),
+                    };
+                    // The loop is gone only when the process ends.
+                    let _ = loop_queue.send(Inbound::Answered { attempt, call: id, answer }).await;
+                });
+                task.abort_handle()
+            }
+        }
+    }
+
+    /// An attempt ended: its reply goes out at once, the rest is the kernel's.
+    pub(crate) fn finish(&mut self, attempt: AttemptId, result: Result<Outcome, Failure>) {
+        let AttemptId { run, block, attempt } = attempt;
+        let result = match result {
+            Ok(Outcome::Completed(output)) => {
+                if let Output::Reply(reply) = &output {
+                    self.answer_hook(run, reply);
+                }
+                BlockResult::Completed(output)
+            }
+            Ok(Outcome::Skipped) => BlockResult::Skipped,
+            Err(failure) => BlockResult::Failed(failure),
+        };
+        let random = (self.run_ids.next_random() >> 32) as u32;
+        self.report(Event::Finished { run, block, attempt, result, random });
+    }
+
+    fn assignment(&self, attempt: AttemptId) -> Option<Assignment> {
+        let record = self.runs.get(&attempt.run)?;
+        let definition = &record.program.definition;
+        let input = match self.kernel.block_input(attempt.run, attempt.block)? {
+            BlockInput::Single(output) => output.clone(),
+            BlockInput::Many(outputs) => Output::merge(outputs.iter().map(|(id, output)| (&**id, *output))),
+        };
+        let scope = match Execution::needs_scope(&definition.blocks[attempt.block.as_usize()]) {
+            true => Some(self.scope(attempt, &input)?),
+            false => None,
+        };
+        Some(Assignment { definition: Arc::clone(definition), block: attempt.block, input, scope })
+    }
+
+    /// The values a template of this attempt can name.
+    fn scope(&self, attempt: AttemptId, input: &Output) -> Option<Scope> {
+        let control_block = self.kernel.run(attempt.run)?;
+        let definition = &self.runs.get(&attempt.run)?.program.definition;
+        let mut blocks = Vec::new();
+        let mut hook = None;
+        for (block, control) in definition.blocks.iter().zip(&control_block.blocks) {
+            if let (BlockStatus::Completed | BlockStatus::Skipped, Some(output)) = (control.status, &control.output) {
+                let output = output.to_json();
+                if matches!(block.config, BlockConfig::Hook(_)) {
+                    hook = Some(Arc::clone(&output));
+                }
+                blocks.push((Arc::from(block.id.as_str()), output));
+            }
+        }
+        Some(Scope { input: input.to_json(), hook, blocks, run: self.run_facts(attempt)?, item: None })
+    }
+
+    /// `run` in templates.
+    fn run_facts(&self, attempt: AttemptId) -> Option<Arc<Value>> {
+        let control_block = self.kernel.run(attempt.run)?;
+        Some(Arc::new(json!({
+            "id": attempt.run.to_string(),
+            "workflow": &*control_block.plan.workflow,
+            "version": &*control_block.plan.version,
+            "priority": control_block.priority.level(),
+            "attempt": attempt.attempt.0,
+            "createdAt": crate::control_block::rfc3339(self.clock.unix_ms(control_block.created_at)),
+        })))
+    }
+
+    /// A line in the log of a run, for it and for everybody who follows it.
+    pub(crate) fn log(&mut self, attempt: AttemptId, level: LogLevel, text: String) {
+        let at_ms = self.clock.unix_ms(self.clock.now());
+        let Some(record) = self.runs.get_mut(&attempt.run) else { return };
+        let block = block_name(&record.program, attempt.block);
+        let line = record.log.write(at_ms, block, level, text).clone();
+        self.tell_log_followers(attempt.run, line);
+    }
+}
+
+/// Id of a block, as its definition names it.
+pub(crate) fn block_name(program: &crate::registry::Program, block: BlockIndex) -> Option<String> {
+    program.definition.blocks.get(block.as_usize()).map(|block| block.id.clone())
+}
+
+/// [`Calls`] of a block that is executed in place: too short to be interrupted.
+#[derive(Default)]
+struct InPlace {
+    log: Vec<(LogLevel, String)>,
+}
+
+impl Calls for InPlace {
+    fn tick(&mut self) -> Result<(), Interrupted> {
+        Ok(())
+    }
+
+    fn log(&mut self, level: LogLevel, text: &str) {
+        self.log.push((level, text.to_owned()));
+    }
+}

@@ -1,0 +1,43 @@
+//! Everything the loop is told by others: the whole conversation inside the supervisor, in one place.
+
+use runlet_blocks::{CallId, Execution, Step};
+use runlet_proto::call::Answer;
+use runlet_proto::control::{ClientMessage, LogLevel};
+use runlet_proto::failure::Failure;
+use runlet_proto::hello::Role;
+use runlet_proto::ids::{Attempt, BlockIndex, RunId};
+
+use crate::connection::Outbox;
+
+/// Numbers the control connections of one supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// One attempt of one block of one run: what every answer is fenced with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct AttemptId {
+    pub(crate) run: RunId,
+    pub(crate) block: BlockIndex,
+    pub(crate) attempt: Attempt,
+}
+
+/// A message to the loop.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    /// A client completed its handshake.
+    Connected { connection: ConnectionId, role: Role, outbox: Outbox },
+    /// A client asks for something.
+    Request { connection: ConnectionId, message: ClientMessage },
+    /// A client is gone.
+    Disconnected { connection: ConnectionId },
+    /// A call was answered.
+    Answered { attempt: AttemptId, call: CallId, answer: Answer },
+    /// A pool thread stopped executing an attempt: it waits or it ended, or the block panicked.
+    Computed { attempt: AttemptId, execution: Option<Box<Execution>>, result: Result<Step, Failure> },
+    /// A pool thread gave its slot back and is parked.
+    Parked { attempt: AttemptId },
+    /// A block wrote to its run's log.
+    Log { attempt: AttemptId, level: LogLevel, text: String },
+    /// The process was asked to stop.
+    Shutdown,
+}

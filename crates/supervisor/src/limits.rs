@@ -1,0 +1,63 @@
+//! Every bound of the supervisor, by name.
+
+use std::time::Duration;
+
+/// Most live runs at once; a further one is refused and its client told to come back.
+pub const LIVE_RUNS_MAX: usize = 50_000;
+
+/// Messages from connections, calls and pool threads that may wait for the loop; senders wait beyond that.
+pub const INBOUND_MAX: usize = 4_096;
+
+/// Messages the loop takes at one go before it performs what came of them and looks at its timers again.
+pub const INBOUND_BATCH: usize = 256;
+
+/// Control connections at once; a further one is closed at once.
+pub const CONNECTIONS_MAX: usize = 512;
+
+/// Requests of one connection that may be unanswered at once; a further one is refused.
+pub const PENDING_PER_CONNECTION_MAX: usize = 65_536;
+
+/// Bytes of replies that may wait for a client that does not read; beyond that it is disconnected.
+pub const OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a client may take for its side of the handshake.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Attempts that may be parked on a pool thread after they gave their slot back; further ones keep their slot.
+pub const PARKED_ATTEMPTS_MAX: usize = 16;
+
+/// Stack of a pool thread, in bytes. Blocks do not recurse over their input.
+pub const POOL_STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// Ended runs that are remembered.
+pub const HISTORY_RUNS_MAX: usize = 1_000;
+
+/// Bytes of inputs, outputs and log lines that the remembered runs may hold together.
+pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of one input or output that are remembered of an ended run; a larger one is forgotten and marked so.
+pub const HISTORY_OUTPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Log lines kept of one run; the oldest go first.
+pub const LOG_LINES_MAX: usize = 1_000;
+
+/// Bytes of one log line; the rest is cut off.
+pub const LOG_LINE_BYTES_MAX: usize = 4 * 1024;
+
+/// Runs in one listing; the newest are listed.
+pub const RUNS_LISTED_MAX: usize = 10_000;
+
+/// Bytes of one input or output shown by an inspection; a larger one is marked instead.
+pub const INSPECT_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Deployed workflows at once.
+pub const WORKFLOWS_MAX: usize = 10_000;
+
+/// Longest text of a definition, in bytes.
+pub const SOURCE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How long connections may take to write what is queued for them when the supervisor ends.
+pub const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long after the last run memory is given back to the system.
+pub const RELEASE_MEMORY_AFTER: Duration = Duration::from_millis(500);

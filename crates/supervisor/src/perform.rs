@@ -1,0 +1,173 @@
+//! Performs what the kernel asks for: one function per action.
+
+use runlet_kernel::{Action, Observation, WorkflowControlBlock};
+use runlet_proto::control::{LogLine, Reply, RunEnd, RunEvent, RunEventKind};
+use runlet_proto::failure::FailureClass;
+use runlet_proto::hook::{HookAnswer, HookFailure, HttpReply};
+use runlet_proto::ids::{BlockIndex, RunId};
+use runlet_proto::state::RunState;
+use std::sync::Arc;
+
+use crate::control_block::error_text;
+use crate::core::{Core, Payload, Pending};
+use crate::execute::block_name;
+use crate::inbound::{AttemptId, ConnectionId};
+use crate::run_record::RequestId;
+
+impl Core {
+    /// Performs one action.
+    pub(crate) fn perform(&mut self, action: Action) {
+        match action {
+            Action::Dispatch { run, block, attempt, lane: _ } => self.begin(AttemptId { run, block, attempt }),
+            Action::Continue { run, block, attempt, lane: _ } => self.go_on(AttemptId { run, block, attempt }),
+            Action::Preempt { run, block, attempt, lane: _ } => self.preempt(AttemptId { run, block, attempt }),
+            Action::Cancel { run, block, attempt, lane: _, running: _ } => {
+                self.cancel(AttemptId { run, block, attempt });
+            }
+            Action::Ended { run, state } => self.ended(run, state),
+            Action::Observe { run, block, what } => self.observe(run, block, what),
+        }
+    }
+
+    fn preempt(&mut self, attempt: AttemptId) {
+        if let Some(control) = self.attempts.get(&attempt).and_then(|active| active.control.as_ref()) {
+            control.preempt();
+        }
+    }
+
+    /// Its calls are aborted; a thread that computes it is told at its next tick, and reports back when it stops.
+    fn cancel(&mut self, attempt: AttemptId) {
+        if let Some(control) = self.attempts.remove(&attempt).and_then(|mut active| active.control.take()) {
+            control.cancel();
+        }
+    }
+
+    /// A run reached its terminal state: everybody who waits is answered, and the history takes over.
+    fn ended(&mut self, run: RunId, state: RunState) {
+        self.ended.count(state);
+        let (Some(control_block), Some(mut record)) = (self.kernel.forget(run), self.runs.remove(&run)) else { return };
+        if let Some(waiter) = record.waiter.take() {
+            let answer = hook_answer(&control_block);
+            self.forget_pending(waiter.request);
+            self.send(waiter.request, Reply::Hook(answer));
+        }
+        if !record.followers.is_empty() {
+            let end = run_end(&control_block);
+            for follower in std::mem::take(&mut record.followers) {
+                self.forget_pending(follower);
+                self.send(follower, Reply::Ended(end.clone()));
+            }
+        }
+        for follower in std::mem::take(&mut record.log_followers) {
+            self.forget_pending(follower);
+            self.send(follower, Reply::LogEnd);
+        }
+        self.history.remember(control_block, record.log);
+    }
+
+    /// A `response` block answered: the client has its reply now, whatever the run does afterwards.
+    pub(crate) fn answer_hook(&mut self, run: RunId, reply: &Arc<HttpReply>) {
+        let Some(waiter) = self.runs.get_mut(&run).and_then(|record| record.waiter.take()) else { return };
+        self.forget_pending(waiter.request);
+        self.send(waiter.request, Reply::Hook(HookAnswer::Reply(Arc::clone(reply))));
+    }
+
+    fn observe(&mut self, run: RunId, block: Option<BlockIndex>, what: Observation) {
+        let Some(record) = self.runs.get(&run) else { return };
+        let block = block.and_then(|block| block_name(&record.program, block));
+        let what = match what {
+            Observation::State(state) => RunEventKind::State(state),
+            Observation::Started(attempt) => RunEventKind::BlockStarted { attempt: attempt.0 },
+            Observation::Blocked(on) => RunEventKind::Blocked { on: on.to_string() },
+            Observation::Ended { status, failure, elapsed } => {
+                let error = failure.map(|failure| failure.message);
+                RunEventKind::BlockEnded { status, error, elapsed_us: elapsed.0 }
+            }
+            Observation::Retry { delay } => RunEventKind::RetryScheduled { delay_ms: delay.as_ms() },
+        };
+        self.tell_followers(run, block, what);
+    }
+
+    fn tell_followers(&mut self, run: RunId, block: Option<String>, what: RunEventKind) {
+        let at_ms = self.clock.unix_ms(self.clock.now());
+        let Some(record) = self.runs.get(&run) else { return };
+        for follower in record.followers.clone() {
+            let event = RunEvent { run, at_ms, block: block.clone(), what: what.clone() };
+            self.send(follower, Reply::Event(event));
+        }
+    }
+
+    pub(crate) fn tell_log_followers(&mut self, run: RunId, line: LogLine) {
+        let Some(record) = self.runs.get(&run) else { return };
+        for follower in record.log_followers.clone() {
+            self.send(follower, Reply::Log(vec![line.clone()]));
+        }
+        self.tell_followers(run, line.block.clone(), RunEventKind::Log(line));
+    }
+
+    /// A client is gone: what it waited for is given up, unless it said otherwise.
+    pub(crate) fn disconnected(&mut self, connection: ConnectionId) {
+        let Some(gone) = self.connections.remove(&connection) else { return };
+        gone.outbox.close();
+        for (id, pending) in gone.pending {
+            self.give_up(RequestId { connection, id }, pending);
+        }
+    }
+
+    /// Ends a request whose client no longer waits for it.
+    pub(crate) fn give_up(&mut self, request: RequestId, pending: Pending) {
+        match pending {
+            Pending::Hook(run) => {
+                let waiter = self.runs.get_mut(&run).and_then(|record| record.waiter.take());
+                if waiter.is_some_and(|waiter| waiter.stop_on_disconnect) {
+                    self.report(runlet_kernel::Event::Stop { run, reason: "its client went away".into() });
+                }
+            }
+            Pending::Follow(run) => {
+                if let Some(record) = self.runs.get_mut(&run) {
+                    record.followers.retain(|follower| *follower != request);
+                }
+            }
+            Pending::Logs(run) => {
+                if let Some(record) = self.runs.get_mut(&run) {
+                    record.log_followers.retain(|follower| *follower != request);
+                }
+            }
+            Pending::Routes => self.route_watchers.retain(|watcher| *watcher != request),
+        }
+    }
+}
+
+/// What a hook's client is told when no `response` block answered.
+fn hook_answer(control_block: &WorkflowControlBlock<Payload>) -> HookAnswer {
+    match (control_block.error.as_deref(), control_block.state) {
+        (None, RunState::Completed) => {
+            let body = control_block.output.as_ref().map_or_else(|| "null".into(), Payload::to_json_text);
+            let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+            HookAnswer::Reply(Arc::new(HttpReply { status: 200, headers, body }))
+        }
+        (error, state) => HookAnswer::Failed(HookFailure {
+            run: control_block.id,
+            class: match (error, state) {
+                (_, RunState::Stopped) => FailureClass::Stopped,
+                (Some(error), _) => error.failure.class,
+                (None, _) => FailureClass::Workflow,
+            },
+            block: error.and_then(|error| error.block.as_deref().map(str::to_owned)),
+            attempt: error.map_or(0, |error| error.attempt.0),
+            message: error
+                .map_or_else(|| "the run ended without a reply".to_owned(), |error| error.failure.message.clone()),
+        }),
+    }
+}
+
+fn run_end(control_block: &WorkflowControlBlock<Payload>) -> RunEnd {
+    RunEnd {
+        run: control_block.id,
+        state: control_block.state,
+        output: control_block.output.as_ref().map(Payload::to_json_text),
+        error: control_block.error.as_deref().map(error_text),
+        help: control_block.error.as_ref().and_then(|error| error.failure.help.clone()),
+        timed_out: control_block.error.as_ref().is_some_and(|error| error.failure.class == FailureClass::Timeout),
+    }
+}

@@ -1,0 +1,183 @@
+//! The light pool: threads that compute, fed in the kernel's order.
+//!
+//! The kernel hands out at most as many slots as it was configured with, so the queue in front of the threads is as good
+//! as empty; it never reorders. A preempted attempt keeps its thread, parked inside [`Calls::tick`] (a half-parsed page
+//! cannot change threads), and gives only its slot back; so there are [`PARKED_ATTEMPTS_MAX`] more threads than slots,
+//! started when first needed.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use runlet_blocks::{Calls, Execution, Interrupted, Resume, Step};
+use runlet_proto::control::LogLevel;
+use runlet_proto::failure::Failure;
+use tokio::sync::mpsc;
+
+use crate::attempt::Control;
+use crate::inbound::{AttemptId, Inbound};
+use crate::limits::{PARKED_ATTEMPTS_MAX, POOL_STACK_BYTES};
+
+/// A piece of compute for the pool: one resumption of one attempt.
+pub(crate) struct Assigned {
+    pub(crate) attempt: AttemptId,
+    pub(crate) execution: Box<Execution>,
+    pub(crate) resume: Resume,
+    pub(crate) control: Arc<Control>,
+}
+
+/// The threads.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    threads_max: usize,
+    threads: usize,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    work: Condvar,
+    parked: AtomicUsize,
+    loop_queue: mpsc::Sender<Inbound>,
+}
+
+#[derive(Default)]
+struct Queue {
+    assigned: VecDeque<Assigned>,
+    idle: usize,
+    closed: bool,
+}
+
+impl Pool {
+    /// A pool for `slots` attempts at once; no thread is started yet.
+    pub(crate) fn new(slots: usize, loop_queue: mpsc::Sender<Inbound>) -> Self {
+        let shared = Shared { queue: Mutex::default(), work: Condvar::new(), parked: AtomicUsize::new(0), loop_queue };
+        Self { shared: Arc::new(shared), threads_max: slots + PARKED_ATTEMPTS_MAX, threads: 0 }
+    }
+
+    /// Queues a resumption, and starts a thread when all are busy.
+    ///
+    /// # Errors
+    /// When not a single thread could be started.
+    pub(crate) fn assign(&mut self, assigned: Assigned) -> io::Result<()> {
+        let mut queue = self.shared.lock();
+        let short = queue.idle <= queue.assigned.len();
+        if short && self.threads < self.threads_max {
+            match self.start_thread() {
+                Ok(()) => self.threads += 1,
+                Err(error) if self.threads == 0 => return Err(error),
+                Err(error) => tracing::warn!(%error, threads = self.threads, "a pool thread could not be started"),
+            }
+        }
+        queue.assigned.push_back(assigned);
+        drop(queue);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    fn start_thread(&self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        thread::Builder::new()
+            .name(format!("light-{}", self.threads + 1))
+            .stack_size(POOL_STACK_BYTES)
+            .spawn(move || shared.work())
+            .map(drop)
+    }
+}
+
+impl Drop for Pool {
+    /// Idle threads end; a computing one ends with its resumption. They are not waited for: the process is ending.
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        while let Some(assigned) = self.next() {
+            let computed = compute(assigned, self);
+            if self.loop_queue.blocking_send(computed).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Assigned> {
+        let mut queue = self.lock();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            if let Some(assigned) = queue.assigned.pop_front() {
+                return Some(assigned);
+            }
+            queue.idle += 1;
+            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
+        }
+    }
+}
+
+fn compute(assigned: Assigned, shared: &Shared) -> Inbound {
+    let Assigned { attempt, mut execution, resume, control } = assigned;
+    let mut calls = PoolCalls { attempt, control: &control, shared };
+    let result = resume_caught(&mut execution, resume, &mut calls);
+    let execution = matches!(result, Ok(Step::Wait(_))).then_some(execution);
+    Inbound::Computed { attempt, execution, result }
+}
+
+/// Resumes an execution; a panic in a block is a failure of its run, and of nothing else.
+pub(crate) fn resume_caught(execution: &mut Execution, resume: Resume, calls: &mut dyn Calls) -> Result<Step, Failure> {
+    catch_unwind(AssertUnwindSafe(|| execution.resume(resume, calls))).map_err(|panic| {
+        let what = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        Failure::workflow("panic", format!("the block panicked: {what}"))
+            .with_help("this is a bug in Runlet: please report it with the definition and the input")
+    })
+}
+
+/// [`Calls`] of a block on a pool thread.
+struct PoolCalls<'a> {
+    attempt: AttemptId,
+    control: &'a Control,
+    shared: &'a Shared,
+}
+
+impl Calls for PoolCalls<'_> {
+    fn tick(&mut self) -> Result<(), Interrupted> {
+        if self.control.is_undisturbed() {
+            return Ok(());
+        }
+        self.control.check()?;
+        let reserved = self.shared.parked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |parked| {
+            (parked < PARKED_ATTEMPTS_MAX).then_some(parked + 1)
+        });
+        if reserved.is_err() {
+            // No thread to spare: the attempt keeps its slot until its next tick.
+            return Ok(());
+        }
+        let parked = Inbound::Parked { attempt: self.attempt };
+        let resumed = match self.control.park(|| self.shared.loop_queue.blocking_send(parked).is_ok()) {
+            true => self.control.wait(),
+            false => self.control.check(),
+        };
+        self.shared.parked.fetch_sub(1, Ordering::Relaxed);
+        resumed
+    }
+
+    fn log(&mut self, level: LogLevel, text: &str) {
+        let log = Inbound::Log { attempt: self.attempt, level, text: text.to_owned() };
+        // A failed send means that the supervisor is ending.
+        let _ = self.shared.loop_queue.blocking_send(log);
+    }
+}

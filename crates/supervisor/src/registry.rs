@@ -1,0 +1,138 @@
+//! The deployed workflows, their kernel plans, and the hook routes they make.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use runlet_blocks::Execution;
+use runlet_kernel::{OnError, Plan, PlanBlock, Retry, Span};
+use runlet_proto::hook::{OnDisconnect, Respond, Route, RouteTable};
+use runlet_proto::ids::{BlockIndex, Priority};
+use runlet_proto::state::Lane;
+use runlet_workflow::block::hook::{Hook, Respond as HookRespond};
+use runlet_workflow::{Block, BlockConfig, Definition, definition};
+
+/// A definition ready to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) plan: Arc<Plan>,
+}
+
+/// A deployed workflow.
+#[derive(Debug)]
+pub(crate) struct Deployed {
+    pub(crate) program: Program,
+    pub(crate) deployed_at_ms: u64,
+}
+
+/// All deployed workflows, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    workflows: BTreeMap<String, Deployed>,
+    generation: u64,
+}
+
+impl Registry {
+    /// Puts a program in, and hands back the one it replaces.
+    pub(crate) fn deploy(&mut self, program: Program, deployed_at_ms: u64) -> Option<Deployed> {
+        self.generation += 1;
+        self.workflows.insert(program.definition.name.clone(), Deployed { program, deployed_at_ms })
+    }
+
+    /// Takes a workflow out.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Deployed> {
+        let removed = self.workflows.remove(name)?;
+        self.generation += 1;
+        Some(removed)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Deployed> {
+        self.workflows.get(name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Deployed> {
+        self.workflows.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.workflows.len()
+    }
+
+    /// All hooks, as the gateway serves them.
+    pub(crate) fn routes(&self) -> RouteTable {
+        let routes = self.workflows.values().flat_map(|deployed| {
+            let definition = &deployed.program.definition;
+            hooks(definition).map(|hook| route(&definition.name, hook))
+        });
+        RouteTable { generation: self.generation, routes: routes.collect() }
+    }
+}
+
+/// The hooks of a definition, in order.
+pub(crate) fn hooks(definition: &Definition) -> impl Iterator<Item = &Hook> {
+    definition.blocks.iter().filter_map(|block| match &block.config {
+        BlockConfig::Hook(hook) => Some(hook),
+        BlockConfig::Fetch(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Response(_) => None,
+    })
+}
+
+fn route(workflow: &str, hook: &Hook) -> Route {
+    Route {
+        path: hook.path.clone(),
+        methods: hook.methods.clone(),
+        workflow: workflow.to_owned(),
+        respond: match hook.respond {
+            HookRespond::WhenDone => Respond::WhenDone,
+            HookRespond::AtOnce => Respond::AtOnce,
+        },
+        body_bytes_max: hook.body_bytes_max,
+        timeout_ms: span(hook.timeout).as_ms(),
+        on_disconnect: if hook.stop_on_disconnect { OnDisconnect::Stop } else { OnDisconnect::Continue },
+    }
+}
+
+impl Program {
+    /// Makes the kernel's plan of a definition.
+    pub(crate) fn new(definition: Definition) -> Self {
+        let plan = Plan {
+            workflow: definition.name.as_str().into(),
+            version: definition.version.as_str().into(),
+            priority: Priority::new(definition.priority).unwrap_or_default(),
+            concurrency: definition.concurrency,
+            timeout: definition.timeout.map(span),
+            heavy_memory_bytes: definition.limits.memory_bytes.unwrap_or(0),
+            blocks: definition.blocks.iter().map(plan_block).collect(),
+        };
+        Self { definition: Arc::new(definition), plan: Arc::new(plan) }
+    }
+}
+
+fn plan_block(block: &Block) -> PlanBlock {
+    PlanBlock {
+        id: block.id.as_str().into(),
+        trigger: matches!(block.config, BlockConfig::Hook(_)),
+        brief: Execution::starts_brief(block),
+        lane: Lane::Light,
+        dependencies: block
+            .dependencies
+            .iter()
+            .filter_map(|&index| u16::try_from(index).ok().map(BlockIndex))
+            .collect(),
+        timeout: block.timeout.map(span),
+        retry: Retry {
+            attempts: block.retry.attempts,
+            delay: span(block.retry.delay),
+            backoff: block.retry.backoff,
+            delay_max: span(block.retry.delay_max),
+            jitter: block.retry.jitter,
+        },
+        on_error: match block.on_error {
+            definition::OnError::Fail => OnError::Fail,
+            definition::OnError::Skip => OnError::Skip,
+        },
+    }
+}
+
+fn span(duration: std::time::Duration) -> Span {
+    Span(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}

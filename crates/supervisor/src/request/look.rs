@@ -1,0 +1,114 @@
+//! Look at runs and at the supervisor; nothing here changes anything.
+
+use runlet_kernel::WorkflowControlBlock;
+use runlet_proto::control::{Refusal, RefusalKind, Reply, RunSummary, SupervisorStatus};
+use runlet_proto::ids::RunId;
+
+use crate::control_block;
+use crate::core::{Core, Payload, Pending, Phase};
+use crate::limits::RUNS_LISTED_MAX;
+use crate::reply::{RefusalExt as _, refusal};
+use crate::run_record::RequestId;
+
+impl Core {
+    /// Lists live runs, and with `all` the remembered ones, newest first.
+    pub(crate) fn list_runs(&self, from: RequestId, all: bool) {
+        let remembered = self.history.iter().map(|remembered| &remembered.control_block).filter(|_| all);
+        let mut runs: Vec<_> = self.kernel.runs().chain(remembered).collect();
+        runs.sort_unstable_by_key(|control_block| std::cmp::Reverse(control_block.id));
+        runs.truncate(RUNS_LISTED_MAX);
+        self.send(from, Reply::Runs(runs.into_iter().map(|control_block| self.summary(control_block)).collect()));
+    }
+
+    /// One control block, whole.
+    pub(crate) fn inspect(&self, from: RequestId, run: &str) {
+        let run = match self.find(run) {
+            Ok(run) => run,
+            Err(refusal) => return self.refuse(from, refusal),
+        };
+        let now = self.clock.now();
+        let json = match (self.kernel.run(run), self.history.get(run)) {
+            (Some(control_block), _) => {
+                let record = self.runs.get(&run);
+                let log = record.map(|record| record.log.lines()).unwrap_or_default();
+                control_block::inspect(control_block, record.map(|record| &record.program), &log, &self.clock, now)
+            }
+            (None, Some(ended)) => {
+                let log = ended.log.lines();
+                let mut json = control_block::inspect(&ended.control_block, None, &log, &self.clock, now);
+                if ended.shortened {
+                    json["shortened"] = "inputs and outputs over 64 KiB are not kept once a run has ended".into();
+                }
+                json
+            }
+            (None, None) => return self.refuse(from, unknown_run(&run.to_string())),
+        };
+        self.send(from, Reply::Inspected(json.to_string().into()));
+    }
+
+    /// The log of a run, and its further lines while it lives.
+    pub(crate) fn logs(&mut self, from: RequestId, run: &str, follow: bool) {
+        let run = match self.find(run) {
+            Ok(run) => run,
+            Err(refusal) => return self.refuse(from, refusal),
+        };
+        if let Some(record) = self.runs.get_mut(&run) {
+            let lines = record.log.lines();
+            if follow {
+                record.log_followers.push(from);
+                self.expect_reply(from, Pending::Logs(run));
+                return self.send(from, Reply::Log(lines));
+            }
+            self.send(from, Reply::Log(lines));
+        } else if let Some(ended) = self.history.get(run) {
+            self.send(from, Reply::Log(ended.log.lines()));
+        }
+        self.send(from, Reply::LogEnd);
+    }
+
+    pub(crate) fn status(&self, from: RequestId) {
+        let status = SupervisorStatus {
+            pid: std::process::id(),
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at_ms: self.started_at_ms,
+            workflows: self.registry.len() as u64,
+            live_runs: self.runs.len() as u64,
+            ended_runs: [self.ended.completed, self.ended.failed, self.ended.stopped],
+            shutting_down: self.phase != Phase::Accepting,
+        };
+        self.send(from, Reply::Status(status));
+    }
+
+    pub(crate) fn summary(&self, control_block: &WorkflowControlBlock<Payload>) -> RunSummary {
+        control_block::summary(control_block, &self.clock, self.clock.now())
+    }
+
+    /// The run a person means: a whole id, or a beginning or an end of one that only one run has.
+    pub(crate) fn find(&self, text: &str) -> Result<RunId, Refusal> {
+        if let Ok(run) = text.parse::<RunId>() {
+            let known = self.kernel.run(run).is_some() || self.history.get(run).is_some();
+            return if known { Ok(run) } else { Err(unknown_run(text)) };
+        }
+        let wanted = text.to_ascii_lowercase();
+        let live = self.kernel.runs().map(|control_block| control_block.id);
+        let ended = self.history.iter().map(|remembered| remembered.control_block.id);
+        let matches = |run: &RunId| {
+            let id = run.to_string();
+            id.starts_with(&wanted) || id.ends_with(&wanted)
+        };
+        let mut found = live.chain(ended).filter(matches).take(2);
+        match (wanted.is_empty(), found.next(), found.next()) {
+            (false, Some(run), None) => Ok(run),
+            (false, Some(one), Some(other)) => {
+                let message = format!("`{text}` names several runs, {one} and {other} among them");
+                Err(refusal(RefusalKind::Conflict, message).with_help("give more of the id"))
+            }
+            (true, _, _) | (false, None, _) => Err(unknown_run(text)),
+        }
+    }
+}
+
+fn unknown_run(text: &str) -> Refusal {
+    refusal(RefusalKind::NotFound, format!("no run `{text}` is live or remembered"))
+        .with_help("list the runs: runlet ps -a (the last thousand ended runs are remembered)")
+}

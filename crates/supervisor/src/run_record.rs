@@ -1,0 +1,99 @@
+//! What the supervisor keeps of a live run beside the kernel's control block.
+
+use std::collections::VecDeque;
+
+use runlet_proto::control::{LogLevel, LogLine};
+
+use crate::inbound::ConnectionId;
+use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+use crate::registry::Program;
+
+/// A live run.
+#[derive(Debug)]
+pub(crate) struct RunRecord {
+    /// What it executes: the version it began with.
+    pub(crate) program: Program,
+    /// The hook's client that waits for its reply.
+    pub(crate) waiter: Option<HookWaiter>,
+    /// Requests that are told of everything that happens in it.
+    pub(crate) followers: Vec<RequestId>,
+    /// Requests that are told of its log lines.
+    pub(crate) log_followers: Vec<RequestId>,
+    /// Its log.
+    pub(crate) log: RunLog,
+}
+
+/// One request of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RequestId {
+    pub(crate) connection: ConnectionId,
+    pub(crate) id: u64,
+}
+
+/// A hook's client that waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HookWaiter {
+    pub(crate) request: RequestId,
+    /// Whether the run is stopped when the client goes away.
+    pub(crate) stop_on_disconnect: bool,
+}
+
+impl RunRecord {
+    pub(crate) fn new(program: Program) -> Self {
+        Self { program, waiter: None, followers: Vec::new(), log_followers: Vec::new(), log: RunLog::default() }
+    }
+}
+
+/// The last lines a run wrote.
+#[derive(Debug, Default)]
+pub(crate) struct RunLog {
+    lines: VecDeque<LogLine>,
+    written: u64,
+    bytes: usize,
+}
+
+impl RunLog {
+    /// Adds a line, cut to [`LOG_LINE_BYTES_MAX`]; the oldest goes at [`LOG_LINES_MAX`].
+    pub(crate) fn write(&mut self, at_ms: u64, block: Option<String>, level: LogLevel, mut text: String) -> &LogLine {
+        if text.len() > LOG_LINE_BYTES_MAX {
+            text.truncate(text.floor_char_boundary(LOG_LINE_BYTES_MAX));
+            text.push('…');
+        }
+        if self.lines.len() >= LOG_LINES_MAX {
+            if let Some(oldest) = self.lines.pop_front() {
+                self.bytes -= oldest.text.len();
+            }
+        }
+        self.written += 1;
+        self.bytes += text.len();
+        self.lines.push_back(LogLine { sequence: self.written, at_ms, block, level, text });
+        &self.lines[self.lines.len() - 1]
+    }
+
+    pub(crate) fn lines(&self) -> Vec<LogLine> {
+        self.lines.iter().cloned().collect()
+    }
+
+    /// Bytes of text held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_bounded_in_lines_and_in_their_length() {
+        let mut log = RunLog::default();
+        for _ in 0..LOG_LINES_MAX + 5 {
+            log.write(0, None, LogLevel::Info, "ä".repeat(LOG_LINE_BYTES_MAX));
+        }
+        let lines = log.lines();
+        assert_eq!(lines.len(), LOG_LINES_MAX);
+        assert_eq!(lines[0].sequence, 6);
+        assert!(lines.iter().all(|line| line.text.len() <= LOG_LINE_BYTES_MAX + '…'.len_utf8()));
+        assert_eq!(log.bytes(), lines.iter().map(|line| line.text.len()).sum::<usize>());
+    }
+}
