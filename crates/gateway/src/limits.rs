@@ -57,6 +57,9 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after the operating system refused to accept a connection (out of descriptors, mostly).
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long the first connections wait in the listener's queue for the supervisor's routes.
+pub const FIRST_ROUTES_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// First pause before a new attempt to reach the supervisor; each further one is twice as long.
 pub const RECONNECT_FIRST: Duration = Duration::from_millis(20);
 

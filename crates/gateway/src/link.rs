@@ -56,6 +56,8 @@ pub(crate) struct Link {
     inner: RefCell<Inner>,
     /// Wakes the task that sends.
     outgoing: Notify,
+    /// Wakes who waits for the first routes, or for the news that there is nobody to send them.
+    settled: Notify,
     in_flight_max: usize,
 }
 
@@ -83,7 +85,12 @@ enum State {
 
 impl Link {
     pub(crate) fn new(in_flight_max: usize) -> Self {
-        Self { inner: RefCell::default(), outgoing: Notify::new(), in_flight_max: in_flight_max.min(1 << SLOT_BITS) }
+        Self {
+            inner: RefCell::default(),
+            outgoing: Notify::new(),
+            settled: Notify::new(),
+            in_flight_max: in_flight_max.min(1 << SLOT_BITS),
+        }
     }
 
     /// The routes; `None` while the supervisor is away.
@@ -118,6 +125,7 @@ impl Link {
         let inner = &mut *self.inner.borrow_mut();
         if message.id == WATCH_ID {
             inner.table = Some(Rc::new(routes(message.reply)?));
+            self.settled.notify_one();
             return Ok(());
         }
         let outcome = if let Reply::Hook(answer) = message.reply {
@@ -134,8 +142,14 @@ impl Link {
         Ok(())
     }
 
-    /// The connection is gone: nothing is served, and whoever waits learns it.
+    /// Waits until it is known whether the supervisor is there: its first routes, or a failed attempt to reach it.
+    pub(crate) async fn settled(&self) {
+        self.settled.notified().await;
+    }
+
+    /// The connection is gone, or could not be made: nothing is served, and whoever waits learns it.
     pub(crate) fn lost(&self) {
+        self.settled.notify_one();
         let inner = &mut *self.inner.borrow_mut();
         inner.table = None;
         inner.frames = Vec::new();

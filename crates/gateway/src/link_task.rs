@@ -36,6 +36,7 @@ pub(crate) async fn keep(link: Rc<Link>, socket: &Path) {
             Err(error) if complained => debug!(%error, "the supervisor is still away"),
             Err(error) => {
                 complained = true;
+                link.lost();
                 warn!(%error, "the supervisor is away; hooks are answered 503 until it is back");
             }
         }

@@ -17,7 +17,7 @@ use tracing::{debug, error, warn};
 use crate::body::Held;
 use crate::config::Config;
 use crate::connection;
-use crate::limits::{ACCEPT_PAUSE, FAREWELL_TIMEOUT, REFUSALS_MAX};
+use crate::limits::{ACCEPT_PAUSE, FAREWELL_TIMEOUT, FIRST_ROUTES_TIMEOUT, REFUSALS_MAX};
 use crate::link::Link;
 use crate::link_task;
 
@@ -63,6 +63,10 @@ async fn serve(listener: StdTcpListener, config: Arc<Config>, mut stage: watch::
         let (link, config) = (Rc::clone(&link), Arc::clone(&config));
         spawn_local(async move { link_task::keep(link, &config.socket).await })
     };
+    // The address is known already. Who connects in the first moment finds the hooks, not a supervisor that is "away".
+    if timeout(FIRST_ROUTES_TIMEOUT, link.settled()).await.is_err() {
+        warn!("the supervisor has not told its hooks yet");
+    }
     let mut connections = JoinSet::new();
     accept(&listener, &thread, &mut connections, &mut stage).await;
     drop(listener);
