@@ -94,8 +94,6 @@ pub(crate) struct Up {
 pub(crate) struct Supervisor {
     #[command(flatten)]
     pub(crate) options: SupervisorOptions,
-    #[command(flatten)]
-    pub(crate) child: ChildOptions,
 }
 
 /// What a supervisor can be told at its start.
@@ -121,16 +119,6 @@ pub(crate) struct Gateway {
     /// Where it listens; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
-    #[command(flatten)]
-    pub(crate) child: ChildOptions,
-}
-
-/// How `runlet up` starts the other two processes. Not for people.
-#[derive(Debug, Args)]
-pub(crate) struct ChildOptions {
-    /// Process id of the launcher: end with it, and say when ready on stdout.
-    #[arg(long, hide = true, value_name = "PID")]
-    pub(crate) launcher: Option<i32>,
 }
 
 /// `runlet deploy` and `runlet check`.

@@ -130,7 +130,6 @@ fn completions_know_the_commands() {
         let output = place.runlet(&["completions", shell]);
         assert_eq!(code(&output), 0);
         assert!(stdout(&output).contains("renice"), "{shell}");
-        assert!(!stdout(&output).contains("launcher"), "{shell}: that option is not for people");
     }
     assert_eq!(code(&place.runlet(&["completions", "csh"])), 2);
 }
@@ -207,7 +206,7 @@ fn a_child_whose_launcher_is_gone_does_not_stay() {
     let place = Place::new();
     // Process 1 did not start it.
     for command in ["supervisor", "gateway"] {
-        let output = place.runlet(&[command, "--launcher", "1"]);
+        let output = place.command(&[command]).env("RUNLET_LAUNCHER", "1").output().unwrap();
         assert_eq!(code(&output), 1, "{}", stderr(&output));
         assert!(stderr(&output).contains("gone"), "{}", stderr(&output));
     }

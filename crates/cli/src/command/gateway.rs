@@ -11,7 +11,7 @@ use crate::logging;
 /// # Errors
 /// [`CommandError`] when it cannot start.
 pub(crate) fn perform(here: &Setting, args: &Gateway) -> Result<ExitCode, CommandError> {
-    child::follow(args.child.launcher)?;
+    child::follow_launcher()?;
     logging::start()?;
     let config = runlet_gateway::Config::new(args.listen, here.socket());
     runlet_gateway::run(config, |address| child::say_ready(&address.to_string())).map_err(|error| {

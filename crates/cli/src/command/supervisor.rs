@@ -13,7 +13,7 @@ use crate::{logging, memory, paths};
 /// # Errors
 /// [`CommandError`] when it cannot start.
 pub(crate) fn perform(args: Supervisor) -> Result<ExitCode, CommandError> {
-    child::follow(args.child.launcher)?;
+    child::follow_launcher()?;
     logging::start()?;
     let state = args.options.state.unwrap_or_else(paths::default_state);
     let mut config = runlet_supervisor::Config::new(state);

@@ -18,6 +18,9 @@ use crate::exit_code::ExitCode;
 use crate::limits::READY_TIMEOUT;
 use crate::output;
 
+/// Process id of the launcher, in a child's environment. Not an option: it is not for people.
+const LAUNCHER: &str = "RUNLET_LAUNCHER";
+
 /// What a child runs.
 #[derive(Debug, Clone)]
 pub(crate) enum Program {
@@ -52,7 +55,7 @@ impl Program {
 
     fn command(&self) -> io::Result<Command> {
         let mut command = Command::new(env::current_exe()?);
-        command.arg(self.name()).arg("--launcher").arg(getpid().to_string());
+        command.arg(self.name()).env(LAUNCHER, getpid().to_string());
         match self {
             Self::Supervisor { state, ca_file, threads, drain } => {
                 command.arg("--state").arg(state).arg("--drain").arg(format!("{}ms", drain.as_millis()));
@@ -160,9 +163,13 @@ fn code_of(status: ExitStatus) -> ExitCode {
 ///
 /// # Errors
 /// [`CommandError::Failed`] when the launcher is gone already, or the system does not allow it.
-pub(crate) fn follow(launcher: Option<i32>) -> Result<(), CommandError> {
-    let Some(launcher) = launcher else { return Ok(()) };
+pub(crate) fn follow_launcher() -> Result<(), CommandError> {
+    let Some(launcher) = env::var_os(LAUNCHER) else { return Ok(()) };
     let failed = |message: String| CommandError::Failed { message, help: None };
+    let launcher: i32 = launcher
+        .to_str()
+        .and_then(|pid| pid.parse().ok())
+        .ok_or_else(|| failed(format!("{LAUNCHER} is no process id; it is not for people: unset it")))?;
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)
         .map_err(|error| failed(format!("cannot ask for a signal at the launcher's end: {error}")))?;
     // The launcher may have died before the line above; then no signal comes any more.

@@ -1,6 +1,6 @@
 //! `runlet up`: starts supervisor and gateway as processes of their own, keeps them alive, and ends them in order.
 //!
-//! Start with [`launch`]. The children are told apart from those a person starts by `--launcher PID`, see [`child`].
+//! Start with [`launch`]. The children are told apart from those a person starts by an environment variable, see [`child::follow_launcher`].
 
 mod announce;
 mod backoff;
