@@ -15,16 +15,13 @@ use serde::de::DeserializeOwned;
 use crate::buffer::{FrameBuffer, ReadError};
 use crate::connect::{ConnectError, name_of};
 use crate::handshake::{HandshakeError, check_announced, judge};
-use crate::limits::{CONNECT_HANDSHAKE_MS_MAX, READ_BYTES};
+use crate::limits::CONNECT_HANDSHAKE_MS_MAX;
 use crate::outgoing::{Outgoing, WriteError};
 
 /// A connection whose calls wait.
 #[derive(Debug)]
 pub struct Connection {
     socket: UnixStream,
-    /// Where a read puts its bytes before they join the buffer: read(2) needs initialised memory, and to initialise the
-    /// buffer's free room before each read would cost more than to copy what arrived.
-    chunk: Box<[u8]>,
     incoming: FrameBuffer,
     outgoing: Outgoing,
     deadline: Option<Instant>,
@@ -67,7 +64,6 @@ impl Connection {
     pub fn over(socket: UnixStream) -> Self {
         Self {
             socket,
-            chunk: vec![0; READ_BYTES].into_boxed_slice(),
             incoming: FrameBuffer::default(),
             outgoing: Outgoing::default(),
             deadline: None,
@@ -127,9 +123,9 @@ impl Connection {
     fn fill(&mut self) -> Result<bool, ReadError> {
         self.arm_timeout()?;
         loop {
-            match self.socket.read(&mut self.chunk) {
+            match self.socket.read(self.incoming.room()) {
                 Ok(count) => {
-                    self.incoming.room().extend_from_slice(&self.chunk[..count]);
+                    self.incoming.filled(count);
                     return Ok(count > 0);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -33,17 +33,18 @@ pub enum ReadError {
     Deadline,
 }
 
-/// Received bytes; `bytes[start..]` are not yet consumed.
+/// Received bytes: `bytes[start..end]` are not yet consumed, what follows is room for the next read.
 #[derive(Debug, Default)]
 pub(crate) struct FrameBuffer {
     bytes: Vec<u8>,
     start: usize,
+    end: usize,
 }
 
 impl FrameBuffer {
     /// Takes the next whole frame out and decodes it; `None` when more bytes are needed first.
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, ReadError>> {
-        let waiting = &self.bytes[self.start..];
+        let waiting = &self.bytes[self.start..self.end];
         let (header, rest) = waiting.split_first_chunk::<HEADER_BYTES>()?;
         let length = match payload_bytes(*header) {
             Ok(length) => length,
@@ -58,36 +59,37 @@ impl FrameBuffer {
 
     /// The payload length the next frame announces, in bytes, if its header is here.
     pub(crate) fn announced_bytes(&self) -> Option<u32> {
-        self.bytes[self.start..].first_chunk::<HEADER_BYTES>().map(|header| u32::from_le_bytes(*header))
+        self.bytes[self.start..self.end].first_chunk::<HEADER_BYTES>().map(|header| u32::from_le_bytes(*header))
     }
 
-    /// The vector to append received bytes to, with room for some. Room for a big frame doubles as its bytes arrive, so
-    /// an announced length alone costs nothing.
-    pub(crate) fn room(&mut self) -> &mut Vec<u8> {
-        let waiting = self.bytes.len() - self.start;
+    /// Where the next read may put its bytes; never empty. Room for a big frame doubles as its bytes arrive, so an
+    /// announced length alone costs nothing.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        let waiting = self.end - self.start;
         if waiting == 0 {
-            self.bytes.clear();
-            self.start = 0;
+            (self.start, self.end) = (0, 0);
         }
-        let wanted = self.wanted_capacity(waiting);
-        if self.bytes.capacity() > BUFFER_KEPT_BYTES_MAX && wanted <= READ_BYTES {
-            let mut smaller = Vec::with_capacity(READ_BYTES);
-            smaller.extend_from_slice(&self.bytes[self.start..]);
-            self.bytes = smaller;
-            self.start = 0;
-        } else if self.bytes.capacity() - self.start < wanted || self.bytes.len() == self.bytes.capacity() {
-            self.bytes.drain(..self.start);
-            self.start = 0;
-            if self.bytes.capacity() < wanted {
-                self.bytes.reserve_exact(wanted - waiting);
-            }
+        let wanted = self.wanted_bytes(waiting);
+        if self.bytes.len() > BUFFER_KEPT_BYTES_MAX && wanted <= READ_BYTES {
+            self.replace(READ_BYTES);
+        } else if self.bytes.len() < wanted {
+            self.replace(wanted);
+        } else if self.bytes.len() - self.start < wanted || self.end == self.bytes.len() {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, waiting);
         }
-        &mut self.bytes
+        &mut self.bytes[self.end..]
+    }
+
+    /// Notes that a read put `count` bytes into the room.
+    pub(crate) fn filled(&mut self, count: usize) {
+        self.end += count;
+        debug_assert!(self.end <= self.bytes.len());
     }
 
     /// How much of a frame is left over at the end of the stream.
     pub(crate) fn end(&self) -> Result<(), ReadError> {
-        let arrived_bytes = self.bytes.len() - self.start;
+        let arrived_bytes = self.end - self.start;
         if arrived_bytes == 0 {
             return Ok(());
         }
@@ -95,16 +97,35 @@ impl FrameBuffer {
         Err(ReadError::HalfFrame { arrived_bytes, frame_bytes })
     }
 
-    /// Capacity the next read should find, counted from `start`: the whole frame, but at most twice what is here, at
-    /// least one read's worth, and always more than what is here.
-    fn wanted_capacity(&self, waiting: usize) -> usize {
+    /// How much the buffer should hold for the next read, counted from `start`: the whole frame, but at most twice what
+    /// is here, at least one read's worth, and always more than what is here.
+    fn wanted_bytes(&self, waiting: usize) -> usize {
         let frame = HEADER_BYTES + self.announced_bytes().map_or(0, |length| length as usize);
         frame.min(waiting.saturating_mul(2)).max(READ_BYTES).max(waiting + 1)
     }
 
+    /// Moves what waits into a new buffer. The allocator hands out zeroed memory at less than the price of zeroing it.
+    fn replace(&mut self, bytes: usize) {
+        let mut buffer = vec![0; bytes];
+        let waiting = self.end - self.start;
+        buffer[..waiting].copy_from_slice(&self.bytes[self.start..self.end]);
+        self.bytes = buffer;
+        (self.start, self.end) = (0, waiting);
+    }
+
     #[cfg(test)]
-    pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity()
+    fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Lets bytes arrive as far as there is room; how many did.
+    #[cfg(test)]
+    fn arrive(&mut self, bytes: &[u8]) -> usize {
+        let room = self.room();
+        let count = room.len().min(bytes.len());
+        room[..count].copy_from_slice(&bytes[..count]);
+        self.filled(count);
+        count
     }
 }
 
@@ -125,7 +146,7 @@ mod tests {
     #[test]
     fn an_announced_length_costs_nothing_until_its_bytes_arrive() {
         let mut buffer = FrameBuffer::default();
-        buffer.room().extend_from_slice(&u32::try_from(FRAME_BYTES_MAX).unwrap().to_le_bytes());
+        buffer.arrive(&u32::try_from(FRAME_BYTES_MAX).unwrap().to_le_bytes());
         assert!(buffer.next::<String>().is_none());
         buffer.room();
         assert!(buffer.capacity() <= READ_BYTES, "{}", buffer.capacity());
@@ -138,11 +159,7 @@ mod tests {
         let mut buffer = FrameBuffer::default();
         let mut sent = 0;
         while sent < frame.len() {
-            let room = buffer.room();
-            let n = (room.capacity() - room.len()).min(frame.len() - sent);
-            assert!(n > 0);
-            room.extend_from_slice(&frame[sent..sent + n]);
-            sent += n;
+            sent += buffer.arrive(&frame[sent..]);
             assert!(buffer.capacity() <= (2 * sent).max(READ_BYTES));
         }
         assert_eq!(buffer.next::<String>().unwrap().unwrap().len(), 3_000_000);
@@ -153,7 +170,7 @@ mod tests {
     #[test]
     fn a_length_over_the_limit_stays_an_error() {
         let mut buffer = FrameBuffer::default();
-        buffer.room().extend_from_slice(&u32::MAX.to_le_bytes());
+        buffer.arrive(&u32::MAX.to_le_bytes());
         for _ in 0..2 {
             assert!(matches!(buffer.next::<String>(), Some(Err(ReadError::TooLong(_)))));
         }
@@ -164,7 +181,7 @@ mod tests {
         let mut bytes = vec![1, 0, 0, 0, 0xff];
         encode_frame(&7u64, &mut bytes).unwrap();
         let mut buffer = FrameBuffer::default();
-        buffer.room().extend_from_slice(&bytes);
+        assert_eq!(buffer.arrive(&bytes), bytes.len());
         assert!(matches!(buffer.next::<u64>(), Some(Err(ReadError::Malformed(_)))));
         assert_eq!(buffer.next::<u64>().unwrap().unwrap(), 7);
         assert!(buffer.end().is_ok());
@@ -186,7 +203,7 @@ mod tests {
                     break;
                 }
                 let (now, later) = rest.split_at((*cut).min(rest.len()));
-                buffer.room().extend_from_slice(now);
+                assert_eq!(buffer.arrive(now), now.len());
                 rest = later;
                 seen.extend(drain::<String>(&mut buffer).into_iter().map(Result::unwrap));
             }
@@ -197,7 +214,7 @@ mod tests {
         #[test]
         fn hostile_bytes_never_panic_nor_allocate_by_their_own_word(bytes in proptest::collection::vec(any::<u8>(), 0..2_000)) {
             let mut buffer = FrameBuffer::default();
-            buffer.room().extend_from_slice(&bytes);
+            assert_eq!(buffer.arrive(&bytes), bytes.len());
             while let Some(result) = buffer.next::<Vec<(String, Option<u64>)>>() {
                 if matches!(result, Err(ReadError::TooLong(_))) {
                     break;

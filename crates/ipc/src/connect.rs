@@ -96,7 +96,8 @@ impl ConnectError {
 /// [`ConnectError`], which names the path.
 pub async fn connect(path: &Path, me: Role) -> Result<(Reader, Writer), ConnectError> {
     let stream = dial(path).await.map_err(|error| ConnectError::from_io(path, error))?;
-    let (mut reader, mut writer) = over(stream);
+    let (mut reader, mut writer) =
+        stream.into_std().and_then(over).map_err(|error| ConnectError::from_io(path, error))?;
     match offer(&mut reader, &mut writer, me, Duration::from_millis(CONNECT_HANDSHAKE_MS_MAX)).await {
         Ok(_) => Ok((reader, writer)),
         Err(source) => Err(ConnectError::Handshake { path: path.to_owned(), source }),

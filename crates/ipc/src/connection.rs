@@ -1,27 +1,31 @@
 //! The two halves of an async connection.
 
 use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::buffer::{FrameBuffer, ReadError};
 use crate::outgoing::{Outgoing, WriteError};
+use crate::socket::Socket;
 
-/// A connection over a stream that needs no handshake, such as one end of a socket pair.
-#[must_use]
-pub fn over(stream: UnixStream) -> (Reader, Writer) {
-    let (read, write) = stream.into_split();
-    (Reader { socket: read, buffer: FrameBuffer::default() }, Writer { socket: write, outgoing: Outgoing::default() })
+/// A connection over a stream that needs no handshake, such as one end of a socket pair. Must be called within a tokio
+/// runtime.
+///
+/// # Errors
+/// When the stream cannot be watched by the runtime.
+pub fn over(stream: UnixStream) -> io::Result<(Reader, Writer)> {
+    let socket = Arc::new(Socket::new(stream)?);
+    let reader = Reader { socket: Arc::clone(&socket), buffer: FrameBuffer::default() };
+    Ok((reader, Writer { socket, outgoing: Outgoing::default() }))
 }
 
 /// The receiving half.
 #[derive(Debug)]
 pub struct Reader {
-    socket: OwnedReadHalf,
+    socket: Arc<Socket>,
     buffer: FrameBuffer,
 }
 
@@ -63,16 +67,19 @@ impl Reader {
         self.buffer.announced_bytes()
     }
 
-    /// One read; `false` at the end of the stream. `read_buf` is cancel-safe, and so is everything built on this.
+    /// One read; `false` at the end of the stream. Nothing is awaited between the read and the note of it, so this and
+    /// everything built on it is cancel-safe.
     async fn fill(&mut self) -> io::Result<bool> {
-        Ok(self.socket.read_buf(self.buffer.room()).await? > 0)
+        let count = self.socket.read(self.buffer.room()).await?;
+        self.buffer.filled(count);
+        Ok(count > 0)
     }
 }
 
 /// The sending half. Dropping it tells the peer that nothing more comes; the reading half goes on.
 #[derive(Debug)]
 pub struct Writer {
-    socket: OwnedWriteHalf,
+    socket: Arc<Socket>,
     outgoing: Outgoing,
 }
 
@@ -142,5 +149,11 @@ impl Writer {
         }
         self.outgoing.advance(written);
         Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.socket.shutdown_write();
     }
 }

@@ -13,6 +13,7 @@ mod limits;
 mod listener;
 mod outgoing;
 mod peer;
+mod socket;
 
 pub use buffer::ReadError;
 pub use connect::{ConnectError, connect};

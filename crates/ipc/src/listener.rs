@@ -139,7 +139,7 @@ impl Incoming {
     /// # Errors
     /// [`HandshakeError`]; a peer of another release is told our version first.
     pub async fn handshake(self, me: Role, deadline: Duration) -> Result<(Role, Reader, Writer), HandshakeError> {
-        let (mut reader, mut writer) = over(self.stream);
+        let (mut reader, mut writer) = over(self.stream.into_std()?)?;
         let role = accept(&mut reader, &mut writer, me, deadline).await?;
         Ok((role, reader, writer))
     }

@@ -31,7 +31,11 @@ fn listener() -> (TempDir, PathBuf, Listener) {
 
 fn pair() -> ((Reader, Writer), (Reader, Writer)) {
     let (a, b) = UnixStream::pair().unwrap();
-    (over(a), over(b))
+    (halves(a), halves(b))
+}
+
+fn halves(stream: UnixStream) -> (Reader, Writer) {
+    over(stream.into_std().unwrap()).unwrap()
 }
 
 fn frame<T: serde::Serialize>(message: &T) -> Vec<u8> {
@@ -98,7 +102,7 @@ async fn a_client_of_another_release_hears_our_version() {
     let mut client = UnixStream::connect(&path).await.unwrap();
     client.write_all(&frame(&Hello { version: 999, ..Hello::new(Role::Cli) })).await.unwrap();
     let _ = listener.accept().await.unwrap().handshake(Role::Supervisor, PATIENCE).await;
-    let (mut reader, _writer) = over(client);
+    let (mut reader, _writer) = halves(client);
     assert_eq!(reader.next::<Hello>().await.unwrap().unwrap().version, WIRE_VERSION);
 }
 
@@ -169,7 +173,7 @@ async fn the_longest_frame_passes_and_a_longer_one_is_refused_whole() {
 async fn half_frames_are_told_from_a_clean_end() {
     for cut in [1, 3, 4, 5, 11] {
         let (mut client, server) = UnixStream::pair().unwrap();
-        let (mut reader, _writer) = over(server);
+        let (mut reader, _writer) = halves(server);
         client.write_all(&frame(&7u64)).await.unwrap();
         client.write_all(&frame(&8u64)[..cut]).await.unwrap();
         drop(client);
@@ -238,7 +242,7 @@ fn poll_and_drop<F: Future>(future: F) -> Option<F::Output> {
 #[tokio::test]
 async fn dropped_reads_lose_nothing() {
     let (mut client, server) = UnixStream::pair().unwrap();
-    let (mut reader, _writer) = over(server);
+    let (mut reader, _writer) = halves(server);
     let messages: Vec<String> = (0..20).map(|n| "m".repeat(n * 7)).collect();
     let stream: Vec<u8> = messages.iter().flat_map(frame).collect();
     let mut seen = Vec::new();
