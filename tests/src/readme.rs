@@ -1,36 +1,38 @@
-//! The commands of a Markdown document: what stands in its fenced blocks marked `sh`.
+//! The fenced blocks of a Markdown document, so that what it shows can be run.
 
-/// A fenced block of commands.
+/// A fenced block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commands {
-    /// Line of the first command, from 1.
+pub struct Fenced {
+    /// What follows the opening fence: `sh`, `json`, or nothing.
+    pub language: String,
+    /// Line of its first line of text, from 1.
     pub line: usize,
-    /// Its commands, as they stand there.
+    /// Its text.
     pub text: String,
 }
 
-/// All blocks marked `sh`, in order.
+/// All fenced blocks, in order; one that is never closed is none.
 #[must_use]
-pub fn commands(markdown: &str) -> Vec<Commands> {
+pub fn fenced(markdown: &str) -> Vec<Fenced> {
     let mut found = Vec::new();
-    let mut open: Option<(bool, Commands)> = None;
+    let mut open: Option<Fenced> = None;
     for (index, line) in markdown.lines().enumerate() {
-        match (&mut open, line.trim_start().strip_prefix("```")) {
+        let fence = line.trim_start().strip_prefix("```");
+        open = match (open, fence) {
+            (None, None) => None,
             (None, Some(language)) => {
-                open = Some((language.trim() == "sh", Commands { line: index + 2, text: String::new() }));
+                Some(Fenced { language: language.trim().to_owned(), line: index + 2, text: String::new() })
             }
-            (None, None) => {}
-            (Some((_, block)), None) => {
+            (Some(mut block), None) => {
                 block.text.push_str(line);
                 block.text.push('\n');
+                Some(block)
             }
-            (Some((wanted, block)), Some(_)) => {
-                if *wanted {
-                    found.push(block.clone());
-                }
-                open = None;
+            (Some(block), Some(_)) => {
+                found.push(block);
+                None
             }
-        }
+        };
     }
     found
 }
@@ -40,12 +42,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_blocks_marked_sh_are_commands() {
-        let text =
-            "# T\n\n```sh\nrunlet ps\nrunlet status\n```\n\n```json\n{}\n```\n  ```sh\n  x\n  ```\n```\ny\n```\n";
-        let found = commands(text);
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[0], Commands { line: 4, text: "runlet ps\nrunlet status\n".to_owned() });
-        assert_eq!(found[1].line, 12);
+    fn blocks_have_a_language_a_line_and_a_text() {
+        let text = "# T\n\n```sh\nrunlet ps\nrunlet status\n```\n\n```json\n{}\n```\n  ```sh\n  x\n  ```\n```\ny\n";
+        let found = fenced(text);
+        let seen: Vec<_> = found.iter().map(|one| (one.language.as_str(), one.line, one.text.as_str())).collect();
+        assert_eq!(seen, [("sh", 4, "runlet ps\nrunlet status\n"), ("json", 9, "{}\n"), ("sh", 12, "  x\n")]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -299,12 +299,14 @@ impl Port4000 {
     /// Waits for its turn.
     ///
     /// # Panics
-    /// When the lock file cannot be made.
+    /// When the lock file cannot be made, or another program keeps the port.
     #[must_use]
     pub fn take() -> Self {
         let path = std::env::temp_dir().join("runlet-test-port-4000.lock");
         let lock = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         lock.lock().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        // Whoever had it before may be on its way out; a stranger is named by the end of the wait.
+        wait_until("port 4000 of loopback, which another program holds", || TcpListener::bind("127.0.0.1:4000").ok());
         Self { _lock: lock }
     }
 }

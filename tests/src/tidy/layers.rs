@@ -56,7 +56,7 @@ const LAYERS: &[Layer] = &[
         package: "runlet-ipc",
         ours: &["runlet-proto"],
         never: &["redis", "hyper", "reqwest", "serde_json"],
-        paths_never: &["std::net", "std::env"],
+        paths_never: &["TcpStream", "TcpListener", "UdpSocket", "std::env"],
     },
     Layer {
         package: "runlet-blocks",
