@@ -8,7 +8,6 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -19,13 +18,14 @@ use hyper::service::{HttpService, service_fn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::timeout;
 use tracing::debug;
 
 use crate::limits::{HEAD_BYTES_MIN, LINGER_BYTES_MAX, LINGER_TIMEOUT, STREAMS_MAX};
 use crate::problem::{Kind, Problem};
 use crate::service::serve;
 use crate::thread::Thread;
+use crate::timer::Timer;
 use crate::wire::{Phase, Transport, Wire};
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -134,44 +134,6 @@ where
 
 fn is_notified(drain: Pin<&mut Notified<'_>>, cx: &mut Context<'_>) -> bool {
     drain.poll(cx).is_ready()
-}
-
-/// A deadline that moves often and is met seldom.
-struct Timer {
-    sleep: Pin<Box<Sleep>>,
-    /// When the timer fires; never later than the deadline, often earlier. `None`: it is not set.
-    armed: Option<Instant>,
-}
-
-impl Timer {
-    fn new() -> Self {
-        Self { sleep: Box::pin(sleep_until(Instant::now() + Duration::from_secs(3_600))), armed: None }
-    }
-
-    /// Ready once `deadline` has passed.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
-        loop {
-            match (self.armed, deadline) {
-                // Nothing is due. A timer that is still set fires once, and is not set again.
-                (None, None) => return Poll::Pending,
-                (None, Some(deadline)) => self.arm(deadline),
-                (Some(armed), Some(deadline)) if deadline < armed => self.arm(deadline),
-                (Some(_), _) => {}
-            }
-            if self.sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            let fired = self.armed.take();
-            if deadline.is_some() && deadline <= fired {
-                return Poll::Ready(());
-            }
-        }
-    }
-
-    fn arm(&mut self, at: Instant) {
-        self.sleep.as_mut().reset(at);
-        self.armed = Some(at);
-    }
 }
 
 fn http1(thread: &Thread) -> http1::Builder {

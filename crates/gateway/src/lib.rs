@@ -20,6 +20,7 @@ mod server;
 mod service;
 mod table;
 mod thread;
+mod timer;
 mod wire;
 
 pub use config::Config;

@@ -8,14 +8,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use runlet_proto::codec::{EncodeError, encode_frame};
 use runlet_proto::control::{ClientMessage, Refusal, Reply, Request, ServerMessage};
 use runlet_proto::frame::FRAME_BYTES_MAX;
-use runlet_proto::hook::{HookAnswer, OnDisconnect};
+use runlet_proto::hook::{HookAnswer, OnDisconnect, Route};
 use serde::Serialize;
 use slab::Slab;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::limits::OUTBOX_BYTES_MAX;
@@ -46,6 +48,8 @@ pub(crate) enum Outcome {
     Answer(HookAnswer),
     /// There is no run.
     Refused(Refusal),
+    /// There was no answer in time.
+    Overdue,
     /// The connection was lost; what became of the run is unknown.
     Lost,
 }
@@ -68,12 +72,17 @@ struct Inner {
     waiting: Slab<Waiting>,
     sequence: u64,
     frames: Vec<u8>,
+    /// No waiting request is overdue before this; often it is earlier than needed, as requests that end do not move it.
+    soonest: Option<Instant>,
     closing: bool,
 }
 
 #[derive(Debug)]
 struct Waiting {
     id: u64,
+    deadline: Instant,
+    /// Whether the run is to be stopped when nobody waits for it any more.
+    abandon: bool,
     state: State,
 }
 
@@ -101,7 +110,7 @@ impl Link {
     /// Sends a hook's request; `message` is given its id.
     pub(crate) fn request<'a>(
         self: &Rc<Self>,
-        on_disconnect: OnDisconnect,
+        route: &Route,
         message: impl FnOnce(u64) -> HookMessage<'a>,
     ) -> Result<Awaited, Unsent> {
         let inner = &mut *self.inner.borrow_mut();
@@ -115,9 +124,14 @@ impl Link {
         self.push(inner, &message(id)).map_err(|error| match error {
             EncodeError::TooLong(_) | EncodeError::Unsupported(_) => Unsent::TooLong,
         })?;
-        let slot = inner.waiting.insert(Waiting { id, state: State::Sent(None) });
+        let deadline = Instant::now() + Duration::from_millis(route.timeout_ms);
+        let abandon = route.on_disconnect == OnDisconnect::Stop;
+        let slot = inner.waiting.insert(Waiting { id, deadline, abandon, state: State::Sent(None) });
         debug_assert_eq!(slot, slot_of(id));
-        Ok(Awaited { link: Rc::clone(self), id, abandon: on_disconnect == OnDisconnect::Stop })
+        if inner.soonest.is_none_or(|soonest| deadline < soonest) {
+            inner.soonest = Some(deadline);
+        }
+        Ok(Awaited { link: Rc::clone(self), id })
     }
 
     /// Takes what the supervisor sent; an error ends the connection.
@@ -147,12 +161,39 @@ impl Link {
         self.settled.notified().await;
     }
 
+    /// When a waiting request may be overdue; whoever sends what has gathered keeps the one timer of all of them.
+    pub(crate) fn soonest(&self) -> Option<Instant> {
+        self.inner.borrow().soonest
+    }
+
+    /// Ends the requests that are overdue.
+    pub(crate) fn end_overdue(&self, now: Instant) {
+        let inner = &mut *self.inner.borrow_mut();
+        let mut given_up = Vec::new();
+        inner.soonest = None;
+        for (_, waiting) in &mut inner.waiting {
+            if matches!(waiting.state, State::Ended(_)) {
+                continue;
+            }
+            if waiting.deadline <= now {
+                waiting.end(Outcome::Overdue);
+                given_up.extend(waiting.abandon.then_some(waiting.id));
+            } else if inner.soonest.is_none_or(|soonest| waiting.deadline < soonest) {
+                inner.soonest = Some(waiting.deadline);
+            }
+        }
+        for id in given_up {
+            self.abandon(inner, id);
+        }
+    }
+
     /// The connection is gone, or could not be made: nothing is served, and whoever waits learns it.
     pub(crate) fn lost(&self) {
         self.settled.notify_one();
         let inner = &mut *self.inner.borrow_mut();
         inner.table = None;
         inner.frames = Vec::new();
+        inner.soonest = None;
         for (_, waiting) in &mut inner.waiting {
             if matches!(waiting.state, State::Sent(_)) {
                 waiting.end(Outcome::Lost);
@@ -202,8 +243,7 @@ impl Link {
         encode_frame(message, &mut inner.frames)
     }
 
-    fn abandon(&self, id: u64) {
-        let inner = &mut *self.inner.borrow_mut();
+    fn abandon(&self, inner: &mut Inner, id: u64) {
         if inner.table.is_none() {
             return;
         }
@@ -257,13 +297,12 @@ pub(crate) const fn body_bytes_max(head_bytes_max: usize) -> usize {
     FRAME_BYTES_MAX.saturating_sub(16 * head_bytes_max)
 }
 
-/// A request that was sent. Dropped before it ended, it tells the supervisor that nobody waits any more, unless the hook
+/// A request that was sent; ends with its answer, or when it is overdue. Dropped before it ended, it tells the supervisor that nobody waits any more, unless the hook
 /// wants its runs to go on.
 #[derive(Debug)]
 pub(crate) struct Awaited {
     link: Rc<Link>,
     id: u64,
-    abandon: bool,
 }
 
 impl Future for Awaited {
@@ -289,9 +328,10 @@ impl Future for Awaited {
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        let waiting = self.link.inner.borrow_mut().waiting.remove(slot_of(self.id));
-        if self.abandon && matches!(waiting.state, State::Sent(_)) {
-            self.link.abandon(self.id);
+        let inner = &mut *self.link.inner.borrow_mut();
+        let waiting = inner.waiting.remove(slot_of(self.id));
+        if waiting.abandon && matches!(waiting.state, State::Sent(_)) {
+            self.link.abandon(inner, self.id);
         }
     }
 }

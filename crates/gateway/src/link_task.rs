@@ -1,5 +1,6 @@
 //! Keeps one thread's control connection: connects, follows the routes, sends and receives, and begins anew when it ends.
 
+use std::future::poll_fn;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,11 +8,12 @@ use std::time::Duration;
 use runlet_ipc::{Reader, Writer, connect};
 use runlet_proto::control::{ClientMessage, Request, ServerMessage};
 use runlet_proto::hello::Role;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::limits::{FAREWELL_TIMEOUT, RECONNECT_FIRST, RECONNECT_MAX};
 use crate::link::{Link, WATCH_ID};
+use crate::timer::Timer;
 
 /// Runs until the link is closed. While the supervisor is away it tries again after ever longer pauses, up to
 /// [`RECONNECT_MAX`]; the pauses are short again once the supervisor has told its routes.
@@ -64,9 +66,13 @@ async fn converse(link: &Link, mut reader: Reader, mut writer: Writer) -> End {
     }
     info!("connected to the supervisor");
     let mut spare = Vec::new();
+    let mut timer = Timer::new();
     loop {
+        // Whoever sends a request wakes this task, which then looks at the request's deadline too.
+        let overdue = poll_fn(|cx| timer.poll_deadline(cx, link.soonest()));
         tokio::select! {
             biased;
+            () = overdue => link.end_overdue(Instant::now()),
             received = receive(link, &mut reader) => {
                 if let Err(cause) = received {
                     return End::Failed(cause);

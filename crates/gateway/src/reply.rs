@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use runlet_proto::control::{Refusal, RefusalKind};
 use runlet_proto::failure::FailureClass;
-use runlet_proto::hook::{HookAnswer, HookFailure, HttpReply};
+use runlet_proto::hook::{HookAnswer, HookFailure, HttpReply, Route};
 use runlet_proto::ids::RunId;
 
 use crate::link::Outcome;
@@ -19,13 +19,18 @@ use crate::problem::{Kind, Problem};
 /// Names the run that was accepted.
 const RUN: HeaderName = HeaderName::from_static("runlet-run");
 
-/// The response to a request that was sent to the supervisor.
-pub(crate) fn response(outcome: Outcome) -> Result<Response<Full<Bytes>>, Problem> {
+/// The response to a request that was sent to the supervisor for a hook.
+pub(crate) fn response(outcome: Outcome, route: &Route) -> Result<Response<Full<Bytes>>, Problem> {
     match outcome {
         Outcome::Answer(HookAnswer::Reply(reply)) => reply_response(Arc::unwrap_or_clone(reply)),
         Outcome::Answer(HookAnswer::Accepted(run)) => Ok(accepted(run)),
         Outcome::Answer(HookAnswer::Failed(failure)) => Err(failed(failure)),
         Outcome::Refused(refusal) => Err(refused(refusal)),
+        Outcome::Overdue => {
+            let Route { workflow, timeout_ms, .. } = route;
+            let detail = format!("the workflow `{workflow}` gave no reply within {timeout_ms} ms");
+            Err(Problem::new(Kind::NoReplyInTime, detail))
+        }
         Outcome::Lost => Err(Problem::new(
             Kind::SupervisorLost,
             "the connection to the supervisor ended before it answered; what became of the run is not known",
@@ -117,7 +122,7 @@ mod tests {
     fn reply(status: u16, headers: &[(&str, &str)]) -> Result<Response<Full<Bytes>>, Problem> {
         let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let reply = HttpReply { status, headers, body: Bytes::from_static(b"x") };
-        response(Outcome::Answer(HookAnswer::Reply(Arc::new(reply))))
+        reply_response(reply)
     }
 
     #[test]

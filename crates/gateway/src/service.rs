@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
@@ -11,14 +10,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use tokio::time::timeout;
 
 use crate::body;
 use crate::link::{Unsent, body_bytes_max};
 use crate::message::HookMessage;
 use crate::problem::{Kind, Problem};
 use crate::reply;
-use crate::table::{Found, Hook};
+use crate::table::Found;
 use crate::thread::Thread;
 use crate::wire::Wire;
 
@@ -73,20 +71,11 @@ async fn call(thread: &Thread, wire: &Wire, parts: Parts, body: Incoming) -> Res
     wire.set_lingers(false);
     let awaited = thread
         .link
-        .request(hook.route.on_disconnect, |id| HookMessage {
-            id,
-            hook: &hook,
-            values: &values,
-            parts: &parts,
-            body: &body,
-        })
+        .request(&hook.route, |id| HookMessage { id, hook: &hook, values: &values, parts: &parts, body: &body })
         .map_err(|cause| unsent(cause, bytes_max))?;
     // While the run goes on, nothing of the request is kept.
     drop((parts, body, values));
-    match timeout(Duration::from_millis(hook.route.timeout_ms), awaited).await {
-        Ok(outcome) => reply::response(outcome),
-        Err(_) => Err(no_reply_in_time(&hook)),
-    }
+    reply::response(awaited.await, &hook.route)
 }
 
 /// The paths that are no hooks.
@@ -165,10 +154,4 @@ fn unsent(cause: Unsent, bytes_max: u64) -> Problem {
             format!("the request as a whole is too long to be passed on; this hook takes bodies of {bytes_max} bytes"),
         ),
     }
-}
-
-fn no_reply_in_time(hook: &Hook) -> Problem {
-    let limit = hook.route.timeout_ms;
-    let detail = format!("the workflow `{}` gave no reply within {limit} ms", hook.route.workflow);
-    Problem::new(Kind::NoReplyInTime, detail)
 }

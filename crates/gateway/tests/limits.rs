@@ -118,7 +118,7 @@ async fn a_run_may_take_longer_than_any_limit_of_the_connection() {
 
 #[tokio::test]
 async fn a_client_that_does_not_take_its_response_is_left() {
-    let (gateway, mut supervisor) = both_with(vec![route("x", &[])], |config| {
+    let (mut gateway, mut supervisor) = both_with(vec![route("x", &[])], |config| {
         config.write_timeout = SHORT;
         config.drain_timeout = Duration::from_secs(3_600);
     })
@@ -129,7 +129,6 @@ async fn a_client_that_does_not_take_its_response_is_left() {
     // More than all buffers between the two hold.
     supervisor.ok(id, &"x".repeat(15_000_000)).await;
     // Once the gateway has let go, the shutdown has nothing to wait for.
-    let mut gateway = gateway;
     gateway.stop();
     assert!(gateway.ended().await.is_ok());
 }
