@@ -95,6 +95,20 @@ fn mistakes_as_data_have_place_and_way_out() {
 }
 
 #[test]
+fn definitions_that_do_not_go_together_are_told() {
+    let place = Place::new();
+    fs::create_dir(place.path().join("more")).unwrap();
+    place.write("news.json", VALID).write("other.json", VALID).write("more/news.json", &VALID.replace("test", "more"));
+    let output = place.runlet(&["check", "news.json", "other.json", "-o", "json"]);
+    assert_eq!(code(&output), 4);
+    let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((found[0]["code"].as_str(), found[0]["file"].as_str()), (Some("hook-conflict"), Some("other.json")));
+    let output = place.runlet(&["deploy", "news.json", "more"]);
+    assert_eq!(code(&output), 4);
+    assert!(stderr(&output).contains("news.json is a workflow `news` too"), "{}", stderr(&output));
+}
+
+#[test]
 fn nothing_is_sent_or_started_when_a_definition_is_not_valid() {
     let place = Place::new();
     place.write("good.json", VALID).write("bad.json", INVALID);

@@ -1,6 +1,7 @@
 //! `runlet check`: definitions checked here, without a supervisor.
 
 use runlet_proto::control::{Diagnostic, SourceText};
+use runlet_workflow::Definition;
 
 use super::{CommandError, Setting};
 use crate::args::Files;
@@ -29,12 +30,38 @@ pub(crate) fn perform(here: &Setting, args: &Files) -> Result<ExitCode, CommandE
     Ok(ExitCode::Ok)
 }
 
-/// Everything that is wrong with any of the definitions.
+/// Everything that is wrong with any of the definitions, or with deploying them together: what `check` finds is what
+/// `deploy` would.
 pub(crate) fn check(sources: &[SourceText]) -> Vec<Diagnostic> {
-    sources
-        .iter()
-        .filter_map(|source| runlet_workflow::parse(&source.file, &source.text).err())
-        .flatten()
-        .map(diagnostics::portable)
-        .collect()
+    let mut found = Vec::new();
+    let mut valid: Vec<(&SourceText, Definition)> = Vec::with_capacity(sources.len());
+    for source in sources {
+        match runlet_workflow::parse(&source.file, &source.text) {
+            Ok(definition) => {
+                found.extend(same_name(source, &definition, &valid));
+                let others = valid.iter().map(|(_, other)| other);
+                let conflicts = runlet_workflow::hook_conflicts(&definition, others, &source.file, &source.text);
+                found.extend(conflicts.into_iter().map(diagnostics::portable));
+                valid.push((source, definition));
+            }
+            Err(mistakes) => found.extend(mistakes.into_iter().map(diagnostics::portable)),
+        }
+    }
+    found
+}
+
+/// Of two definitions with one name, the second would silently take the place of the first.
+fn same_name(source: &SourceText, definition: &Definition, valid: &[(&SourceText, Definition)]) -> Option<Diagnostic> {
+    let (first, _) = valid.iter().find(|(_, other)| other.name == definition.name)?;
+    Some(Diagnostic {
+        code: "duplicate-name".to_owned(),
+        message: format!("{} is a workflow `{}` too", first.file, definition.name),
+        help: Some("give one of them another `name`, or its file another one".to_owned()),
+        file: source.file.clone(),
+        line: 1,
+        column: 1,
+        path: String::new(),
+        offset: 0,
+        length: 0,
+    })
 }

@@ -84,16 +84,15 @@ pub(crate) async fn launch(mut launch: Launch) -> Result<ExitCode, CommandError>
     Ok(ExitCode::Interrupted)
 }
 
+/// What came of bringing everything up.
 enum Up {
-    Running {
-        supervisor: Kept,
-        gateway: Kept,
-    },
+    /// Everything runs.
+    Running { supervisor: Kept, gateway: Kept },
     /// A definition was refused, and told; nothing runs.
     NotTaken(ExitCode),
 }
 
-/// The supervisor, then the definitions, then the gateway: whoever sees the gateway's port open finds the hooks behind it.
+/// The supervisor, then all the rest; a supervisor without the rest is not left behind.
 async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
     if launch.demo {
         open_shop(launch).await?;
@@ -104,28 +103,51 @@ async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
         threads: launch.threads,
         drain: launch.drain,
     };
-    let (supervisor, _) = Child::start(&program).await?;
-    let socket = paths::socket_in(&launch.state);
     let sources: Arc<[SourceText]> = std::mem::take(&mut launch.sources).into();
-    let (deployed, code) = deploy_all(socket.clone(), Arc::clone(&sources), launch.format).await?;
-    if code != ExitCode::Ok {
-        supervisor.end(SUPERVISOR_STOP_GRACE).await;
-        return Ok(Up::NotTaken(code));
+    let (supervisor, _) = Child::start(&program).await?;
+    let gateway = match bring_up_rest(launch, &sources).await {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            supervisor.end(SUPERVISOR_STOP_GRACE).await;
+            return match error {
+                NotUp::NotTaken(code) => Ok(Up::NotTaken(code)),
+                NotUp::Error(error) => Err(error),
+            };
+        }
+    };
+    let socket = paths::socket_in(&launch.state);
+    let again = move || redeploy(socket.clone(), Arc::clone(&sources));
+    let supervisor = keep(program, supervisor, launch.drain + SUPERVISOR_STOP_GRACE, again);
+    Ok(Up::Running { supervisor, gateway })
+}
+
+/// Why the rest is not up.
+enum NotUp {
+    NotTaken(ExitCode),
+    Error(CommandError),
+}
+
+impl From<CommandError> for NotUp {
+    fn from(error: CommandError) -> Self {
+        Self::Error(error)
     }
-    let (gateway, said) = Child::start(&Program::Gateway { listen: launch.listen, socket: socket.clone() }).await?;
+}
+
+/// The definitions, then the gateway: whoever sees its port open finds the hooks behind it.
+async fn bring_up_rest(launch: &Launch, sources: &Arc<[SourceText]>) -> Result<Kept, NotUp> {
+    let socket = paths::socket_in(&launch.state);
+    let (deployed, code) = deploy_all(socket.clone(), Arc::clone(sources), launch.format).await?;
+    if code != ExitCode::Ok {
+        return Err(NotUp::NotTaken(code));
+    }
+    let (child, said) = Child::start(&Program::Gateway { listen: launch.listen, socket: socket.clone() }).await?;
     let address: SocketAddr = said.parse().map_err(|_| CommandError::Failed {
         message: format!("the gateway is ready at `{said}`, which is no address"),
         help: None,
     })?;
     Announcement::new(address, &socket, launch.demo, &deployed).print(launch.format)?;
-    let again = {
-        let socket = socket.clone();
-        move || redeploy(socket.clone(), Arc::clone(&sources))
-    };
-    let supervisor = keep(program, supervisor, launch.drain + SUPERVISOR_STOP_GRACE, again);
     // The address it really got, so that the printed URLs hold after a restart.
-    let gateway = keep(Program::Gateway { listen: address, socket }, gateway, GATEWAY_STOP_TIMEOUT, || async {});
-    Ok(Up::Running { supervisor, gateway })
+    Ok(keep(Program::Gateway { listen: address, socket }, child, GATEWAY_STOP_TIMEOUT, || async {}))
 }
 
 /// Opens the shop, and has the supervisor trust it.
@@ -181,15 +203,12 @@ async fn redeploy(socket: PathBuf, sources: Arc<[SourceText]>) {
     }
 }
 
-/// Ctrl-C, SIGTERM, and the end of the terminal, one after the other.
+/// Ctrl-C and SIGTERM, one after the other. SIGHUP keeps its meaning: `nohup` may have switched it off, and the children
+/// follow a launcher that it ends.
 fn signals() -> Result<mpsc::Receiver<Signal>, CommandError> {
     // Two is all that is ever acted on; more of them say nothing new.
     let (sender, receiver) = mpsc::channel(2);
-    for (kind, name) in [
-        (SignalKind::interrupt(), Signal::SIGINT),
-        (SignalKind::terminate(), Signal::SIGTERM),
-        (SignalKind::hangup(), Signal::SIGHUP),
-    ] {
+    for (kind, name) in [(SignalKind::interrupt(), Signal::SIGINT), (SignalKind::terminate(), Signal::SIGTERM)] {
         let mut stream = signal(kind).map_err(|error| CommandError::Failed {
             message: format!("cannot wait for {name}: {error}"),
             help: None,
