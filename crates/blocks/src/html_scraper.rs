@@ -1,6 +1,8 @@
 //! `html-scraper`: CSS rules over a page. Bounded rules read no more of it than they need.
 
 mod candidate;
+#[cfg(test)]
+mod differential;
 mod extract;
 mod frontier;
 mod page;

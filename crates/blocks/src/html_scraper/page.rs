@@ -70,7 +70,7 @@ pub(super) fn scrape(page: &str, rules: &Rules, calls: &mut dyn Calls) -> Result
 }
 
 /// Scrapes `page` in chunks whose size depends on what is parsed already.
-fn scrape_in_chunks(
+pub(super) fn scrape_in_chunks(
     page: &str,
     rules: &Rules,
     calls: &mut dyn Calls,
@@ -91,7 +91,7 @@ fn scrape_in_chunks(
     }
     parser.finish()?;
     let tree = parser.tree();
-    if parser.sink().rearranged() {
+    if parser.sink().take_roots_changed() {
         walk = Walk::new(rules);
     }
     walk.advance(&tree, rules, None, calls)?;

@@ -26,10 +26,13 @@ pub(super) struct Parser {
 /// Passes tokens on to the tree builder and counts tags.
 struct Tags {
     builder: TreeBuilder<NodeId, PageSink>,
-    /// Where the count begins: every tag that ends after it and is not counted begins after it.
+    /// Where the chunk under way begins.
+    chunk: Cell<usize>,
+    /// Whether a tag of that chunk has come.
+    chunk_has_tag: Cell<bool>,
+    /// Where the last chunk begins in which a tag ended. A tag that is not through yet begins after it.
     from: Cell<usize>,
-    tags: Cell<usize>,
-    /// Start tags named `html`, `body` or `frameset`, without the first tag of all, which may have begun before `from`.
+    /// Start tags named `html`, `body` or `frameset` since `from`, without the first tag, which may have begun earlier.
     roots: Cell<usize>,
     ending: Cell<bool>,
 }
@@ -39,10 +42,12 @@ impl TokenSink for Tags {
 
     fn process_token(&self, token: Token, line: u64) -> TokenSinkResult<NodeId> {
         let Token::TagToken(tag) = &token else { return self.builder.process_token(token, line) };
-        let earlier = self.tags.replace(self.tags.get() + 1);
-        let root = tag.kind == TagKind::StartTag
-            && matches!(tag.name, local_name!("html") | local_name!("body") | local_name!("frameset"));
-        if root && earlier > 0 {
+        if !self.chunk_has_tag.replace(true) {
+            self.from.set(self.chunk.get());
+            self.roots.set(0);
+        } else if tag.kind == TagKind::StartTag
+            && matches!(tag.name, local_name!("html") | local_name!("body") | local_name!("frameset"))
+        {
             self.roots.set(self.roots.get() + 1);
         }
         let result = self.builder.process_token(token, line);
@@ -65,8 +70,14 @@ impl TokenSink for Tags {
 impl Parser {
     pub(super) fn new(page_bytes: usize) -> Self {
         let builder = TreeBuilder::new(PageSink::new(page_bytes), TreeBuilderOpts::default());
-        let tags =
-            Tags { builder, from: Cell::new(0), tags: Cell::new(0), roots: Cell::new(0), ending: Cell::new(false) };
+        let tags = Tags {
+            builder,
+            chunk: Cell::new(0),
+            chunk_has_tag: Cell::new(false),
+            from: Cell::new(0),
+            roots: Cell::new(0),
+            ending: Cell::new(false),
+        };
         Self { tokenizer: Tokenizer::new(tags, TokenizerOpts::default()), buffer: BufferQueue::default(), consumed: 0 }
     }
 
@@ -92,11 +103,8 @@ impl Parser {
     /// # Errors
     /// [`Excess`] when the page outgrew its bounds; it cannot be parsed further then.
     pub(super) fn feed(&mut self, page: &str, chunk_bytes: usize) -> Result<(), Excess> {
-        if self.tags().tags.get() > 0 {
-            self.tags().from.set(self.consumed);
-            self.tags().tags.set(0);
-            self.tags().roots.set(0);
-        }
+        self.tags().chunk.set(self.consumed);
+        self.tags().chunk_has_tag.set(false);
         let end = chunk_end(page, self.consumed, chunk_bytes);
         self.buffer.push_back(StrTendril::from_slice(&page[self.consumed..end]));
         self.consumed = end;

@@ -181,7 +181,6 @@ mod tests {
             "div:has(> p)",
             "h1, p:not(:last-child)",
             "a:is(b:empty c)",
-            "li:nth-child(2 of :has(a))",
         ] {
             assert!(traits(text).0, "{text}");
         }

@@ -1,5 +1,5 @@
-//! Builds the tree of a page with `scraper`'s own sink, and notes on the way what `scraper` has no need to know: whether
-//! the tree was rearranged, and whether the page outgrows its bounds.
+//! Builds the tree of a page with `scraper`'s own sink, and notes on the way what `scraper` has no need to know: what
+//! reaches back to the root of the page, and whether the page outgrows its bounds.
 
 use std::borrow::Cow;
 use std::cell::{Cell, Ref, RefCell};
@@ -29,7 +29,6 @@ pub(super) struct PageSink {
     path: RefCell<Vec<NodeId>>,
     elements: Cell<usize>,
     excess: Cell<Option<Excess>>,
-    rearranged: Cell<bool>,
     roots_changed: Cell<bool>,
     body_text: Cell<bool>,
 }
@@ -44,7 +43,6 @@ impl PageSink {
             path: RefCell::default(),
             elements: Cell::new(0),
             excess: Cell::new(None),
-            rearranged: Cell::new(false),
             roots_changed: Cell::new(false),
             body_text: Cell::new(false),
         }
@@ -59,11 +57,6 @@ impl PageSink {
         self.excess.get()
     }
 
-    /// Whether something that was in the tree already was moved, taken out, or given attributes.
-    pub(super) fn rearranged(&self) -> bool {
-        self.rearranged.get()
-    }
-
     /// Whether `html` or `body` got attributes, or the body was replaced by a frameset, since this was last asked.
     pub(super) fn take_roots_changed(&self) -> bool {
         self.roots_changed.take()
@@ -72,11 +65,6 @@ impl PageSink {
     /// Whether the body has text by now, after which the parser ignores `<frameset>`.
     pub(super) fn body_text(&self) -> bool {
         self.body_text.get()
-    }
-
-    fn rearrange(&self) {
-        self.rearranged.set(true);
-        self.path.borrow_mut().clear();
     }
 
     fn count(&self) {
@@ -200,13 +188,12 @@ impl TreeSink for PageSink {
     }
 
     fn add_attrs_if_missing(&self, target: &NodeId, attributes: Vec<Attribute>) {
-        self.rearranged.set(true);
         self.roots_changed.set(true);
         self.inner.add_attrs_if_missing(target, attributes);
     }
 
     fn remove_from_parent(&self, target: &NodeId) {
-        self.rearrange();
+        self.path.borrow_mut().clear();
         if self.elem_name(target).local == local_name!("body") {
             self.roots_changed.set(true);
         }
@@ -214,7 +201,7 @@ impl TreeSink for PageSink {
     }
 
     fn reparent_children(&self, from: &NodeId, to: &NodeId) {
-        self.rearrange();
+        self.path.borrow_mut().clear();
         self.inner.reparent_children(from, to);
     }
 }
