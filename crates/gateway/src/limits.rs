@@ -35,6 +35,9 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to send a request's body.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The longest a client can wait for a reply, whatever its hook says.
+pub const REPLY_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
 /// How long a connection may stay open without a request.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 

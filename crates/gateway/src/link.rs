@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::limits::OUTBOX_BYTES_MAX;
+use crate::limits::{OUTBOX_BYTES_MAX, REPLY_TIMEOUT_MAX};
 use crate::message::HookMessage;
 use crate::table::Table;
 
@@ -124,7 +124,7 @@ impl Link {
         self.push(inner, &message(id)).map_err(|error| match error {
             EncodeError::TooLong(_) | EncodeError::Unsupported(_) => Unsent::TooLong,
         })?;
-        let deadline = Instant::now() + Duration::from_millis(route.timeout_ms);
+        let deadline = Instant::now() + Duration::from_millis(route.timeout_ms).min(REPLY_TIMEOUT_MAX);
         let abandon = route.on_disconnect == OnDisconnect::Stop;
         let slot = inner.waiting.insert(Waiting { id, deadline, abandon, state: State::Sent(None) });
         debug_assert_eq!(slot, slot_of(id));

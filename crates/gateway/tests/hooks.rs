@@ -268,6 +268,24 @@ async fn a_run_without_a_reply_in_time_is_given_up() {
 }
 
 #[tokio::test]
+async fn limits_of_different_hooks_keep_out_of_each_others_way() {
+    let (mut patient, mut hasty) = (route("patient", &[]), route("hasty", &[]));
+    patient.timeout_ms = u64::MAX;
+    hasty.timeout_ms = 20;
+    hasty.on_disconnect = OnDisconnect::Continue;
+    let (gateway, mut supervisor) = both(vec![patient, hasty]).await;
+    let mut waiting = gateway.connect().await;
+    waiting.send("GET /hook/patient HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (id, _) = supervisor.hook().await;
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/hook/hasty").await.status, 504);
+        assert_eq!(supervisor.hook().await.1.path, "/hook/hasty");
+    }
+    supervisor.ok(id, "at last").await;
+    assert_eq!(waiting.answer().await.text(), "at last");
+}
+
+#[tokio::test]
 async fn too_many_requests_in_flight_are_refused() {
     let (gateway, mut supervisor) = both_with(vec![route("x", &[])], |config| config.in_flight_max = 2).await;
     let mut clients = [gateway.connect().await, gateway.connect().await];
