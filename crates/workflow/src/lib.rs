@@ -18,5 +18,5 @@ pub use definition::{Block, Definition};
 pub use diagnostic::Diagnostic;
 pub use parse::conflict::hook_conflicts;
 pub use parse::parse;
-pub use suggest::nearest;
 pub use schema::{schema, schema_text};
+pub use suggest::nearest;

@@ -40,8 +40,16 @@ pub const TEMPLATE_FUEL: u64 = 400_000;
 pub const TEMPLATE_RECURSION_MAX: usize = 64;
 /// Largest text or JSON value a template may yield, in bytes: what one frame between two processes carries.
 pub const TEMPLATE_OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most values in a list or object that an expression makes; a document that is merely passed on may have more.
+pub const TEMPLATE_OUTPUT_VALUES_MAX: usize = 250_000;
 /// Deepest JSON value a template may yield.
 pub const TEMPLATE_OUTPUT_DEPTH_MAX: usize = 128;
+/// Longest expression in bytes.
+pub const TEMPLATE_EXPRESSION_BYTES_MAX: usize = 4096;
+/// Most operators, brackets and members in one expression: its compiler works as deep as they nest.
+pub const TEMPLATE_OPERATORS_MAX: usize = 256;
+/// Most names of values in one expression: each may bring a document along.
+pub const TEMPLATE_NAMES_MAX: usize = 64;
 /// Most expressions in one string.
 pub const TEMPLATE_EXPRESSIONS_MAX: usize = 100;
 

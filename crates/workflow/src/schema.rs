@@ -84,24 +84,25 @@ fn block(name: &str, kind: &Kind) -> Value {
                 "items": { "$ref": "#/$defs/rule" },
                 "description": "The rules, in the order of the output.",
             });
-            json!({ "anyOf": [rules, object(Map::from_iter([("rules".to_owned(), rules.clone())]), &["rules"])] })
+            let below = object(&Map::from_iter([("rules".to_owned(), rules.clone())]), &["rules"]);
+            json!({ "anyOf": [rules, below] })
         }
         "fetch" => {
             required.push("parameter");
-            object(field::properties(kind.fields), &["url"])
+            object(&field::properties(kind.fields), &["url"])
         }
-        _ => object(field::properties(kind.fields), &[]),
+        _ => object(&field::properties(kind.fields), &[]),
     };
     properties.insert("parameter".to_owned(), parameter);
-    object(properties, &required)
+    object(&properties, &required)
 }
 
-fn object(properties: Map<String, Value>, required: &[&str]) -> Value {
+fn object(properties: &Map<String, Value>, required: &[&str]) -> Value {
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
 fn rule() -> Value {
-    let mut rule = object(field::properties(RULE_FIELDS), &[]);
+    let mut rule = object(&field::properties(RULE_FIELDS), &[]);
     rule["oneOf"] = json!([{ "required": ["selector"] }, { "required": ["tags"] }]);
     rule
 }

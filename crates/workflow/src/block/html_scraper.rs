@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jsonc_parser::ast::Value;
 use scraper::Selector;
+use scraper::error::SelectorErrorKind;
 
 use crate::field::{self, Field, Shape};
 use crate::parse::config::Kind;
@@ -94,18 +95,14 @@ pub(crate) static KIND: Kind = Kind {
 impl HtmlScraper {
     /// Reads `parameter`.
     pub(crate) fn read(parameter: &Spot<'_, '_>, report: &mut Report<'_>) -> Self {
-        match parameter.value {
-            Value::Object(object) => {
-                let fields = Fields::new(object, parameter.place);
-                let rules = fields.take("rules").map(|spot| Self::rules(&spot, report));
-                fields.finish(&["rules"], report);
-                rules.unwrap_or_else(|| {
-                    fields.missing("rules", "such as \"rules\": [{ \"selector\": \"h1\" }]", report);
-                    Self { rules: Vec::new() }
-                })
-            }
-            _ => Self::rules(parameter, report),
-        }
+        let Value::Object(object) = parameter.value else { return Self::rules(parameter, report) };
+        let fields = Fields::new(object, parameter.place);
+        let rules = fields.take("rules").map(|spot| Self::rules(&spot, report));
+        fields.finish(&["rules"], report);
+        rules.unwrap_or_else(|| {
+            fields.missing("rules", "such as \"rules\": [{ \"selector\": \"h1\" }]", report);
+            Self { rules: Vec::new() }
+        })
     }
 
     fn rules(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Self {
@@ -246,10 +243,36 @@ fn selector(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<(String, Sel
     match Selector::parse(text) {
         Ok(selector) => Some((text.to_owned(), selector)),
         Err(error) => {
-            let finding = Finding::new("invalid-selector", format!("`{}` is no CSS selector: {error}", clip(text)));
+            let message = format!("`{}` is no CSS selector: {}", clip(text), selector_cause(&error));
+            let finding = Finding::new("invalid-selector", message);
             spot.refuse(finding.help_if(selector_help(text)), report);
             None
         }
+    }
+}
+
+/// The cause in words of ours: the parser's own text asks the reader to report a bug.
+fn selector_cause(error: &SelectorErrorKind) -> String {
+    let SelectorErrorKind::UnexpectedSelectorParseError(kind) = error else {
+        if let SelectorErrorKind::EndOfLine = error {
+            return "it ends too early".to_owned();
+        }
+        return error.to_string().to_lowercase();
+    };
+    match format!("{kind:?}").as_str() {
+        "EmptySelector" => "a part of it is empty".to_owned(),
+        "DanglingCombinator" => "a combinator stands at its end".to_owned(),
+        "UnsupportedPseudoClassOrElement" => "there is no such pseudo-class".to_owned(),
+        "ClassNeedsIdent" => "a dot is followed by the name of a class".to_owned(),
+        "NoQualifiedNameInAttributeSelector" => "brackets hold the name of an attribute".to_owned(),
+        "BadValueInAttr" => "the value of an attribute is a word or stands in quotes".to_owned(),
+        other => other.chars().fold(String::new(), |mut words, c| {
+            if c.is_ascii_uppercase() && !words.is_empty() {
+                words.push(' ');
+            }
+            words.push(c.to_ascii_lowercase());
+            words
+        }),
     }
 }
 

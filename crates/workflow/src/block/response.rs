@@ -5,7 +5,7 @@ use jsonc_parser::ast::Value;
 use crate::field::{Field, Shape};
 use crate::parse::config::{Config, Kind};
 use crate::parse::headers;
-use crate::parse::report::{Finding, Report};
+use crate::parse::report::Report;
 use crate::parse::spot::Spot;
 use crate::template::{Escape, JsonTemplate, TextTemplate};
 
@@ -93,17 +93,13 @@ impl Response {
 }
 
 fn status(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<JsonTemplate> {
-    match spot.value {
-        Value::StringLit(text) if text.value.contains("{{") => spot
-            .expression("{{ 404 if input.items | length == 0 else 200 }}", report)
-            .map(JsonTemplate::from_expression),
-        Value::NumberLit(number) if number.value.starts_with('1') && number.value.len() == 3 => {
-            let finding = Finding::new("invalid-value", format!("{} is no final status", number.value));
-            spot.refuse(finding.help("expected 200 to 599"), report);
-            None
-        }
-        _ => spot.integer(STATUS_MIN..=STATUS_MAX, report).map(|status| JsonTemplate::from_literal(status.into())),
+    if let Value::StringLit(text) = spot.value
+        && text.value.contains("{{")
+    {
+        let example = "{{ 404 if input.items | length == 0 else 200 }}";
+        return spot.expression(example, report).map(JsonTemplate::from_expression);
     }
+    spot.integer(STATUS_MIN..=STATUS_MAX, report).map(|status| JsonTemplate::from_literal(status.into()))
 }
 
 fn body(spot: &Spot<'_, '_>, media_type: Option<&str>, report: &mut Report<'_>) -> Option<ResponseBody> {

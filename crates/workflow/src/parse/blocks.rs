@@ -130,10 +130,10 @@ pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults, report: &mut Report<'
     report.per_element = per_element.is_some();
     let config = config(&fields, kind.as_deref(), defaults, report);
     report.per_element = false;
-    let range = fields.object.get("type").map_or(fields.range(), |property| {
-        let range = property.range;
-        range.start..range.end
-    });
+    let range = match fields.object.get("type") {
+        Some(property) => property.range.start..property.range.end,
+        None => fields.range(),
+    };
     Some(Draft {
         id,
         kind: kind.unwrap_or_default(),

@@ -19,6 +19,8 @@ pub(crate) struct Kind {
 pub(crate) struct Config<'a, 'p> {
     block: &'p Fields<'a, 'p>,
     parameter: Option<Fields<'a, 'p>>,
+    /// Whether `parameter` is there and no object: then nothing can be missing in it.
+    unreadable: bool,
     kind: &'static Kind,
 }
 
@@ -30,8 +32,9 @@ impl<'a, 'p> Config<'a, 'p> {
         kind: &'static Kind,
         report: &mut Report<'_>,
     ) -> Self {
+        let given = parameter.is_some();
         let parameter = parameter.and_then(|spot| spot.object("an object with the block's parameters", report));
-        Self { block, parameter, kind }
+        Self { block, unreadable: given && parameter.is_none(), parameter, kind }
     }
 
     /// Takes a field.
@@ -64,7 +67,9 @@ impl<'a, 'p> Config<'a, 'p> {
 
     /// Files that a required field is missing.
     pub(crate) fn missing(&self, name: &str, help: &str, report: &mut Report<'_>) {
-        self.parameter.as_ref().unwrap_or(self.block).missing(name, help, report);
+        if !self.unreadable {
+            self.parameter.as_ref().unwrap_or(self.block).missing(name, help, report);
+        }
     }
 
     /// Files what nobody took, on both levels.

@@ -65,7 +65,7 @@ fn path_of(value: &Value<'_>, index: usize) -> Option<(std::ops::Range<usize>, S
     let (list, place) = match value {
         Value::Array(list) => (list, &root),
         Value::Object(object) => (object.get_array("blocks")?, &below),
-        _ => return None,
+        Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::NullKeyword(_) => return None,
     };
     let block = list.elements.get(index)?.as_object()?;
     let place = blocks::place(place, index);

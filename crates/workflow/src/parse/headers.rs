@@ -29,15 +29,17 @@ pub(crate) fn read(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Vec<(String,
         Value::Array(list) => {
             for (index, value) in list.elements.iter().enumerate() {
                 let element = spot.element(index, value);
-                match value {
-                    Value::Object(object) if !object.properties.is_empty() => {
+                match value.as_object() {
+                    Some(object) if !object.properties.is_empty() => {
                         pairs(object, &element.place, &mut headers, report);
                     }
-                    _ => element.expected("an object with one header field", report),
+                    Some(_) | None => element.expected("an object with one header field", report),
                 }
             }
         }
-        _ => spot.expected("an object, or a list of one-pair objects", report),
+        Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::NullKeyword(_) => {
+            spot.expected("an object, or a list of one-pair objects", report);
+        }
     }
     headers
 }

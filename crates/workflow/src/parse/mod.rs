@@ -111,10 +111,10 @@ fn document(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Option<De
             (Head::BARE, drafts)
         }
         Value::Object(object) => object_form(&Fields::new(object, Place::ROOT), report),
-        other => {
+        Value::StringLit(_) | Value::NumberLit(_) | Value::BooleanLit(_) | Value::NullKeyword(_) => {
             let finding = Finding::new(
                 "wrong-type",
-                format!("expected a list of blocks, or an object with `blocks`, found {}", kind(other)),
+                format!("expected a list of blocks, or an object with `blocks`, found {}", kind(value)),
             );
             root.refuse(finding, report);
             return None;
@@ -231,9 +231,10 @@ fn name_of_file(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Optio
         return Some(stem.to_owned());
     }
     let message = format!("the workflow has no name, and that of its file, `{}`, cannot be one", clip(stem));
-    let help = match value {
-        Value::Object(_) => format!("add a `name`: {NAME_HELP}"),
-        _ => format!("rename the file, or write {{ \"name\": …, \"blocks\": […] }}; a name is {NAME_HELP}"),
+    let help = if value.as_object().is_some() {
+        format!("add a `name`: {NAME_HELP}")
+    } else {
+        format!("rename the file, or write {{ \"name\": …, \"blocks\": […] }}; a name is {NAME_HELP}")
     };
     report.add(Finding::new("missing-name", message).help(help), 0..0, &Place::ROOT);
     None

@@ -11,7 +11,7 @@ use crate::template::path::{Root, is_plain};
 /// A place in the document, as a chain of its parents: costs nothing until a finding needs its text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'p> {
-    parent: Option<&'p Place<'p>>,
+    parent: Option<&'p Self>,
     segment: Segment<'p>,
 }
 

@@ -119,7 +119,9 @@ impl<'a, 'p> Spot<'a, 'p> {
                 let help = format!("write {} without quotes", clip(&text.value));
                 self.refuse(self.mismatch(&expected).help(help), report);
             }
-            _ => self.expected(&expected, report),
+            Value::StringLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => {
+                self.expected(&expected, report);
+            }
         }
         None
     }
@@ -160,7 +162,9 @@ impl<'a, 'p> Spot<'a, 'p> {
                 let message = "a duration is a string with a unit, not a bare number";
                 self.refuse(Finding::new("invalid-duration", message).help(units::duration_hint(number.value)), report);
             }
-            _ => self.expected("a duration such as \"30s\"", report),
+            Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => {
+                self.expected("a duration such as \"30s\"", report);
+            }
         }
         None
     }
@@ -180,7 +184,7 @@ impl<'a, 'p> Spot<'a, 'p> {
                 self.refuse(Finding::new("invalid-size", message).help(units::size_hint(number.value)), report);
                 return None;
             }
-            _ => {
+            Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => {
                 self.expected("a size such as \"10MiB\"", report);
                 return None;
             }
@@ -195,24 +199,20 @@ impl<'a, 'p> Spot<'a, 'p> {
 
     /// The members of an object.
     pub(crate) fn object(self, what: &str, report: &mut Report<'_>) -> Option<Fields<'a, 'p>> {
-        match self.value {
-            Value::Object(object) => Some(Fields::new(object, self.place)),
-            _ => {
-                self.expected(what, report);
-                None
-            }
+        let object = self.value.as_object();
+        if object.is_none() {
+            self.expected(what, report);
         }
+        object.map(|object| Fields::new(object, self.place))
     }
 
     /// The elements of a list.
     pub(crate) fn list(&self, what: &str, report: &mut Report<'_>) -> Option<&'a [Value<'a>]> {
-        match self.value {
-            Value::Array(list) => Some(&list.elements),
-            _ => {
-                self.expected(what, report);
-                None
-            }
+        let list = self.value.as_array();
+        if list.is_none() {
+            self.expected(what, report);
         }
+        list.map(|list| list.elements.as_slice())
     }
 
     /// One element of this list.
@@ -233,11 +233,16 @@ impl<'a, 'p> Fields<'a, 'p> {
         Self { object, place, taken: vec![Cell::new(false); object.properties.len()] }
     }
 
-    /// Takes a member.
+    /// Takes a member. Of duplicates, which are filed elsewhere, the first counts.
     pub(crate) fn take<'f>(&'f self, name: &'f str) -> Option<Spot<'a, 'f>> {
-        let position = self.object.properties.iter().position(|property| property.name.as_str() == name)?;
-        self.taken[position].set(true);
-        Some(Spot { value: &self.object.properties[position].value, place: self.place.key(name) })
+        let mut found = None;
+        for (property, taken) in self.object.properties.iter().zip(&self.taken) {
+            if property.name.as_str() == name {
+                taken.set(true);
+                found = found.or(Some(&property.value));
+            }
+        }
+        found.map(|value| Spot { value, place: self.place.key(name) })
     }
 
     /// The members nobody took: name, bytes of the name.

@@ -41,7 +41,9 @@ impl Spot<'_, '_> {
     pub(crate) fn is_one_expression(&self) -> bool {
         match self.value {
             Value::StringLit(text) => matches!(scan::split(&text.value).as_deref(), Ok([scan::Piece::Expression(_)])),
-            _ => false,
+            Value::NumberLit(_) | Value::BooleanLit(_) | Value::Object(_) | Value::Array(_) | Value::NullKeyword(_) => {
+                false
+            }
         }
     }
 
@@ -77,7 +79,9 @@ impl Spot<'_, '_> {
                     .collect();
                 members.into_iter().collect::<Option<Vec<_>>>().map(fold_object)
             }
-            plain => Some(Shape::Literal(scalar(plain))),
+            Value::NumberLit(_) | Value::BooleanLit(_) | Value::NullKeyword(_) => {
+                Some(Shape::Literal(scalar(self.value)))
+            }
         }
     }
 
@@ -117,7 +121,7 @@ impl Spot<'_, '_> {
 pub(crate) fn plain_key(name: &str, range: Range<usize>, fields: &Fields<'_, '_>, report: &mut Report<'_>) {
     if scan::is_template(name) {
         let finding = Finding::new("invalid-value", "the key of an object cannot be a template")
-            .help("build the object in one expression: {{ {key: value} }}");
+            .help("build the object in one expression: {{ {\"key\": value} }}");
         report.add(finding, range, &fields.place.key(name));
     }
 }

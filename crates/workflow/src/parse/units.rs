@@ -75,9 +75,10 @@ pub(crate) fn size_hint(digits: &str) -> String {
     format!("write \"{digits}B\" or \"{digits}MiB\"")
 }
 
-/// A duration as one would write it.
+/// A size as one would write it.
 pub(crate) fn shown_size(bytes: u64) -> String {
     match bytes {
+        _ if bytes >= 1 << 30 && bytes.is_multiple_of(1 << 30) => format!("{}GiB", bytes >> 30),
         _ if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),
         _ if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{}KiB", bytes >> 10),
         _ => format!("{bytes}B"),

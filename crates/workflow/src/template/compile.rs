@@ -105,6 +105,11 @@ fn expression(source: &str, offset: usize, findings: &mut Findings) -> Option<Ex
         });
         return None;
     }
+    let names = scan::names(source);
+    if let Some(problem) = check_make(source, &names, offset) {
+        findings.problems.push(problem);
+        return None;
+    }
     if let Err(error) = ENGINE.compile_expression_owned(source.to_owned()) {
         let cause = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
         findings.problems.push(Problem {
@@ -115,7 +120,6 @@ fn expression(source: &str, offset: usize, findings: &mut Findings) -> Option<Ex
         });
         return None;
     }
-    let names = scan::names(source);
     let problems_before = findings.problems.len();
     check_known(&names, offset, findings);
     let paths = resolve(source, &names.references, offset, findings);
@@ -128,10 +132,19 @@ fn expression(source: &str, offset: usize, findings: &mut Findings) -> Option<Ex
     }));
     let body = match (names.references.as_slice(), paths.as_slice()) {
         ([reference], [path]) if reference.range == (0..source.len()) => Body::Path(path.clone()),
-        (references, _) => {
-            let rewritten = rewrite(source, references);
-            let compiled = ENGINE.compile_expression_owned(rewritten).ok()?;
-            Body::Engine { compiled, paths }
+        (references, paths) => {
+            let mut distinct: Vec<Path> = Vec::new();
+            let numbers: Vec<usize> = paths
+                .iter()
+                .map(|path| {
+                    distinct.iter().position(|known| known == path).unwrap_or_else(|| {
+                        distinct.push(path.clone());
+                        distinct.len() - 1
+                    })
+                })
+                .collect();
+            let compiled = ENGINE.compile_expression_owned(rewrite(source, references, &numbers)).ok()?;
+            Body::Engine { compiled, paths: distinct }
         }
     };
     Some(Expression::new(source.to_owned(), body))
@@ -222,13 +235,61 @@ fn incomplete_block(source: &str, reference: &Reference) -> Refusal {
     ("unknown-name", "`blocks` is followed by a block's id and `output`".to_owned(), Some(help))
 }
 
+/// Filters whose result is never a list.
+const SCALAR_FILTERS: [&str; 11] =
+    ["abs", "count", "d", "default", "float", "int", "length", "lower", "round", "string", "upper"];
+
+/// Refuses what the engine cannot compile or evaluate within bounds.
+fn check_make(source: &str, names: &Names, offset: usize) -> Option<Problem> {
+    let whole = offset..offset + source.len();
+    let too_long = |message: String| {
+        Some(Problem {
+            range: whole.clone(),
+            code: "too-large",
+            message,
+            help: Some("do it in several blocks or strings".to_owned()),
+        })
+    };
+    if source.len() > limits::TEMPLATE_EXPRESSION_BYTES_MAX {
+        let max = limits::TEMPLATE_EXPRESSION_BYTES_MAX;
+        return too_long(format!("an expression of {} bytes; at most {max}", source.len()));
+    }
+    let make = scan::make(source);
+    if make.operators > limits::TEMPLATE_OPERATORS_MAX {
+        let max = limits::TEMPLATE_OPERATORS_MAX;
+        return too_long(format!(
+            "an expression with {} operators, brackets and members; at most {max}",
+            make.operators
+        ));
+    }
+    if names.references.len() > limits::TEMPLATE_NAMES_MAX {
+        let max = limits::TEMPLATE_NAMES_MAX;
+        return too_long(format!("an expression with {} names; at most {max}", names.references.len()));
+    }
+    let at = make.product?;
+    let filters = names.filters.iter().any(|(_, name)| !SCALAR_FILTERS.contains(&name.as_str()));
+    if !make.literals && !filters && names.functions.is_empty() {
+        return None;
+    }
+    Some(Problem {
+        range: offset + at..offset + at + 1,
+        code: "template-product",
+        message: "`*` cannot stand in one expression with lists, objects, functions, or filters that may yield them"
+            .to_owned(),
+        help: Some(format!(
+            "give the product an expression of its own; filters that may stand beside it: {}",
+            suggest::list(&SCALAR_FILTERS)
+        )),
+    })
+}
+
 /// The expression with every path replaced by a plain name.
-fn rewrite(source: &str, references: &[Reference]) -> String {
+fn rewrite(source: &str, references: &[Reference], numbers: &[usize]) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = 0;
-    for (number, reference) in references.iter().enumerate() {
+    for (reference, number) in references.iter().zip(numbers) {
         out.push_str(&source[rest..reference.range.start]);
-        out.push_str(&path_name(number));
+        out.push_str(&path_name(*number));
         rest = reference.range.end;
     }
     out.push_str(&source[rest..]);

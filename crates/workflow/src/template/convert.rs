@@ -26,18 +26,18 @@ pub(crate) enum ConvertError {
 
 /// The JSON of a value.
 pub(crate) fn to_json(value: &Value) -> Result<Json, ConvertError> {
-    Budget::new().convert(value, 0)
+    Budget { values: limits::TEMPLATE_OUTPUT_VALUES_MAX, ..Budget::COPY }.convert(value, 0)
 }
 
 /// A copy of a document, if it is within the limits.
 pub(crate) fn copy(value: &Json) -> Result<Json, ConvertError> {
-    Budget::new().measure(value, 0)?;
+    Budget::COPY.measure(value, 0)?;
     Ok(value.clone())
 }
 
 /// About how many bytes a value takes, at most the limit.
 pub(crate) fn size(value: &Json) -> usize {
-    let mut budget = Budget::new();
+    let mut budget = Budget::COPY;
     match budget.measure(value, 0) {
         Ok(()) => limits::TEMPLATE_OUTPUT_BYTES_MAX - budget.bytes,
         Err(_) => limits::TEMPLATE_OUTPUT_BYTES_MAX,
@@ -47,20 +47,25 @@ pub(crate) fn size(value: &Json) -> usize {
 /// What may still be yielded.
 struct Budget {
     bytes: usize,
+    values: usize,
 }
 
 impl Budget {
-    fn new() -> Self {
-        Self { bytes: limits::TEMPLATE_OUTPUT_BYTES_MAX }
-    }
+    /// For a document that exists: it was bounded where it came from.
+    const COPY: Self = Self { bytes: limits::TEMPLATE_OUTPUT_BYTES_MAX, values: usize::MAX };
 
     fn take(&mut self, bytes: usize) -> Result<(), ConvertError> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or(ConvertError::TooLarge)?;
         Ok(())
     }
 
+    fn count(&mut self, depth: usize) -> Result<(), ConvertError> {
+        self.values = self.values.checked_sub(1).ok_or(ConvertError::TooLarge)?;
+        if depth > limits::TEMPLATE_OUTPUT_DEPTH_MAX { Err(ConvertError::TooLarge) } else { Ok(()) }
+    }
+
     fn measure(&mut self, value: &Json, depth: usize) -> Result<(), ConvertError> {
-        check_depth(depth)?;
+        self.count(depth)?;
         match value {
             Json::Null | Json::Bool(_) => self.take(4),
             Json::Number(_) => self.take(8),
@@ -80,11 +85,13 @@ impl Budget {
     }
 
     fn convert(&mut self, value: &Value, depth: usize) -> Result<Json, ConvertError> {
-        check_depth(depth)?;
         if let Some(member) = value.downcast_object_ref::<Member>() {
-            self.measure(member.json(), depth)?;
-            return Ok(member.json().clone());
+            let json = member.json();
+            self.measure(json, depth)?;
+            return Ok(json.clone());
         }
+        self.count(depth)?;
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the engine's enum may grow")]
         match value.kind() {
             ValueKind::Undefined => Err(ConvertError::Undefined),
             ValueKind::None => self.take(4).map(|()| Json::Null),
@@ -119,12 +126,7 @@ impl Budget {
         self.take(2)?;
         for key in keys {
             let member = value.get_item(&key).map_err(|error| ConvertError::NotJson(error.to_string()))?;
-            let name = match key.kind() {
-                ValueKind::String => key.as_str().unwrap_or_default().to_owned(),
-                ValueKind::Number => key.to_string(),
-                ValueKind::Invalid => return Err(invalid(&key)),
-                other => return Err(ConvertError::NotJson(format!("a {other} is no key of a JSON object"))),
-            };
+            let name = key_name(&key)?;
             self.take(name.len() + 4)?;
             members.insert(name, self.convert(&member, depth + 1)?);
         }
@@ -132,8 +134,13 @@ impl Budget {
     }
 }
 
-fn check_depth(depth: usize) -> Result<(), ConvertError> {
-    if depth > limits::TEMPLATE_OUTPUT_DEPTH_MAX { Err(ConvertError::TooLarge) } else { Ok(()) }
+fn key_name(key: &Value) -> Result<String, ConvertError> {
+    match (key.as_str(), key.kind()) {
+        (Some(text), _) => Ok(text.to_owned()),
+        (None, ValueKind::Number) => Ok(key.to_string()),
+        (None, ValueKind::Invalid) => Err(invalid(key)),
+        (None, other) => Err(ConvertError::NotJson(format!("a {other} is no key of a JSON object"))),
+    }
 }
 
 fn number(value: &Value) -> Result<Json, ConvertError> {

@@ -2,111 +2,42 @@
 //!
 //! Documents are never copied into the engine: a [`Member`] is a shared document and a path into it, and its members
 //! are made when an expression asks for them.
+//!
+//! The engine's fuel pays for what an expression makes, not for how often the same list is part of a result: a list of
+//! a thousand times the same list of a thousand times… costs little and is endless when it is printed or compared.
+//! So nothing here can put one list many times into another: `map` passes no lists on, `batch` and `slice`, which fill
+//! up, are not there, and [`super::compile`] keeps `*` for numbers and strings.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr};
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, UndefinedBehavior, Value};
 use serde_json::Value as Json;
 
 use super::convert;
+use super::filters;
 use super::path::{Step, member};
 use crate::limits;
 
 /// What follows `|`.
-pub(crate) const FILTERS: [&str; 52] = [
-    "abs",
-    "attr",
-    "batch",
-    "bool",
-    "capitalize",
-    "chain",
-    "count",
-    "d",
-    "default",
-    "dictsort",
-    "e",
-    "escape",
-    "first",
-    "float",
-    "format",
-    "groupby",
-    "indent",
-    "int",
-    "items",
-    "join",
-    "last",
-    "length",
-    "lines",
-    "list",
-    "lower",
-    "map",
-    "max",
-    "min",
-    "pprint",
-    "reject",
-    "rejectattr",
-    "replace",
-    "reverse",
-    "round",
-    "safe",
-    "select",
-    "selectattr",
-    "slice",
-    "sort",
-    "split",
-    "string",
-    "sum",
-    "title",
-    "tojson",
-    "trim",
-    "unique",
-    "upper",
-    "urlencode",
-    "zip",
-    "startswith",
-    "endswith",
-    "contains",
+#[rustfmt::skip]
+pub(crate) const FILTERS: [&str; 49] = [
+    "abs", "attr", "bool", "capitalize", "chain", "contains", "count", "d", "default", "dictsort",
+    "e", "endswith", "escape", "first", "float", "format", "groupby", "indent", "int", "items", "join",
+    "last", "length", "lines", "list", "lower", "map", "max", "min", "reject", "rejectattr",
+    "replace", "reverse", "round", "safe", "select", "selectattr", "sort", "split", "startswith",
+    "string", "sum", "title", "tojson", "trim", "unique", "upper", "urlencode", "zip",
 ];
 
 /// What follows `is`.
+#[rustfmt::skip]
 pub(crate) const TESTS: [&str; 35] = [
-    "boolean",
-    "defined",
-    "divisibleby",
-    "endingwith",
-    "eq",
-    "equalto",
-    "escaped",
-    "even",
-    "false",
-    "filter",
-    "float",
-    "ge",
-    "greaterthan",
-    "gt",
-    "in",
-    "int",
-    "integer",
-    "iterable",
-    "le",
-    "lessthan",
-    "lower",
-    "lt",
-    "mapping",
-    "ne",
-    "none",
-    "number",
-    "odd",
-    "safe",
-    "sameas",
-    "sequence",
-    "startingwith",
-    "string",
-    "true",
-    "undefined",
-    "upper",
+    "boolean", "defined", "divisibleby", "endingwith", "eq", "equalto", "escaped", "even", "false", "filter",
+    "float", "ge", "greaterthan", "gt", "in", "int", "integer", "iterable", "le", "lessthan", "lower", "lt",
+    "mapping", "ne", "none", "number", "odd", "safe", "sameas", "sequence", "startingwith", "string", "true",
+    "undefined", "upper",
 ];
 
 /// What may be called.
@@ -121,28 +52,26 @@ pub(crate) static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     for global in ["debug", "namespace"] {
         engine.remove_global(global);
     }
-    engine.add_filter("tojson", tojson);
-    engine.add_filter("startswith", |text: &str, start: &str| text.starts_with(start));
-    engine.add_filter("endswith", |text: &str, end: &str| text.ends_with(end));
-    engine.add_filter("contains", |text: &str, part: &str| text.contains(part));
+    for filter in ["batch", "pprint", "slice"] {
+        engine.remove_filter(filter);
+    }
+    filters::add(&mut engine);
     engine
 });
 
-/// `tojson`: JSON that may also stand inside HTML.
-fn tojson(value: &Value) -> Result<Value, Error> {
-    let json = convert::to_json(value).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
-    let text = json.to_string();
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("\\u003c"),
-            '>' => out.push_str("\\u003e"),
-            '&' => out.push_str("\\u0026"),
-            '\'' => out.push_str("\\u0027"),
-            other => out.push(other),
-        }
-    }
-    Ok(Value::from_safe_string(out))
+thread_local! {
+    /// Bytes of documents printed by the evaluation under way on this thread; `usize::MAX` when it was too much.
+    static PRINTED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Evaluates, and says whether more was printed on the way than a template may yield.
+pub(crate) fn evaluate(
+    compiled: &minijinja::Expression<'static, 'static>,
+    bindings: Bindings,
+) -> (Result<Value, minijinja::Error>, bool) {
+    PRINTED.set(0);
+    let result = compiled.eval(bindings);
+    (result, PRINTED.get() == usize::MAX)
 }
 
 /// An array or object inside a shared document.
@@ -236,7 +165,15 @@ impl Object for Member {
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.json())
+        let json = self.json();
+        let bytes = convert::size(json);
+        // A failing `Display` would be a panic in the engine: what is too much is left out here, and noticed after.
+        if PRINTED.get().saturating_add(bytes) > limits::TEMPLATE_OUTPUT_BYTES_MAX {
+            PRINTED.set(usize::MAX);
+            return Ok(());
+        }
+        PRINTED.set(PRINTED.get() + bytes);
+        write!(f, "{json}")
     }
 }
 

@@ -64,9 +64,10 @@ impl TemplateError {
         Self::new(
             TemplateErrorKind::OutputTooLarge,
             format!(
-                "`{}` yields more than {} MiB or nests deeper than {}",
+                "`{}` yields more than {} MiB, {} values or {} levels",
                 shown(source),
                 limits::TEMPLATE_OUTPUT_BYTES_MAX / (1024 * 1024),
+                limits::TEMPLATE_OUTPUT_VALUES_MAX,
                 limits::TEMPLATE_OUTPUT_DEPTH_MAX
             ),
         )

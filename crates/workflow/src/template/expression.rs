@@ -6,7 +6,7 @@ use minijinja::{ErrorKind, Value as EngineValue};
 use serde_json::Value;
 
 use super::convert::{self, ConvertError};
-use super::engine::{Bindings, Member};
+use super::engine::{self, Bindings, Member};
 use super::error::{TemplateError, TemplateErrorKind, shown};
 use super::path::{Found, Path};
 use super::{Scope, Text};
@@ -96,10 +96,18 @@ impl Expression {
                 Err(_) => None,
             })
             .collect();
-        let value = compiled.eval(Bindings(bindings)).map_err(|error| match error.kind() {
-            ErrorKind::OutOfFuel => TemplateError::fuel(&self.source),
-            ErrorKind::UndefinedError => self.undefined(scope),
-            _ => self.failed(&error),
+        let (result, printed_too_much) = engine::evaluate(compiled, Bindings(bindings));
+        if printed_too_much {
+            return Err(TemplateError::too_large(&self.source));
+        }
+        let value = result.map_err(|error| {
+            if error.kind() == ErrorKind::OutOfFuel {
+                TemplateError::fuel(&self.source)
+            } else if error.kind() == ErrorKind::UndefinedError || names_undefined(&error) {
+                self.undefined(scope)
+            } else {
+                self.failed(&error)
+            }
         })?;
         if value.is_undefined() { Err(self.undefined(scope)) } else { Ok(value) }
     }
@@ -132,6 +140,11 @@ impl Expression {
             ),
         }
     }
+}
+
+/// Operators say that an operand is undefined in the words of a wrong type.
+fn names_undefined(error: &minijinja::Error) -> bool {
+    error.kind() == ErrorKind::InvalidOperation && error.detail().is_some_and(|detail| detail.contains("undefined"))
 }
 
 impl fmt::Debug for Expression {

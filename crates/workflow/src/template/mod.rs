@@ -8,6 +8,7 @@ mod convert;
 mod engine;
 mod error;
 mod expression;
+mod filters;
 pub(crate) mod path;
 pub(crate) mod scan;
 
@@ -122,8 +123,8 @@ pub(crate) enum Shape {
     Literal(Value),
     Text(TextTemplate),
     Expression(Expression),
-    List(Vec<Shape>),
-    Object(Vec<(String, Shape)>),
+    List(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 impl JsonTemplate {

@@ -128,6 +128,59 @@ enum Before {
     Is,
 }
 
+/// How an expression is made, seen without parsing it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Make {
+    /// Operators, opening brackets, dots and pipes: no expression nests deeper than it has of these.
+    pub(crate) operators: usize,
+    /// Where a `*` stands that is no `**`.
+    pub(crate) product: Option<usize>,
+    /// Whether it writes a list or an object out.
+    pub(crate) literals: bool,
+}
+
+/// Counts what bounds the work of compiling an expression.
+pub(crate) fn make(expression: &str) -> Make {
+    const WORDS: [&str; 7] = ["and", "or", "not", "in", "is", "if", "else"];
+    let bytes = expression.as_bytes();
+    let mut make = Make::default();
+    // The last byte that was no white space.
+    let mut before = b' ';
+    let mut at = 0;
+    while at < bytes.len() {
+        let byte = bytes[at];
+        let mut end = at + 1;
+        match byte {
+            b'"' | b'\'' => end = string_end(bytes, at, byte).map_or(bytes.len(), |last| last + 1),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => {
+                end = ident_end(bytes, at);
+                make.operators += usize::from(WORDS.contains(&&expression[at..end]));
+            }
+            b'*' if bytes.get(end) == Some(&b'*') => {
+                make.operators += 1;
+                end += 1;
+            }
+            b'*' => {
+                make.operators += 1;
+                make.product = make.product.or(Some(at));
+            }
+            b'[' | b'{' => {
+                make.operators += 1;
+                // A bracket right after a value is a subscript.
+                let subscript = byte == b'[' && (before.is_ascii_alphanumeric() || b"_])\"'".contains(&before));
+                make.literals |= !subscript;
+            }
+            b',' | b':' | b')' | b']' | b'}' => {}
+            other => make.operators += usize::from(!other.is_ascii_whitespace()),
+        }
+        if !byte.is_ascii_whitespace() {
+            before = bytes[end.min(bytes.len()) - 1];
+        }
+        at = end;
+    }
+    make
+}
+
 /// Finds the names of an expression. It need not be valid.
 pub(crate) fn names(expression: &str) -> Names {
     let bytes = expression.as_bytes();

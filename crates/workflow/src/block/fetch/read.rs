@@ -200,13 +200,13 @@ fn body(config: &Config<'_, '_>, report: &mut Report<'_>) -> Option<FetchBody> {
         let finding = Finding::new("invalid-value", "a request has one body: `body`, `json` or `form`");
         spot.refuse(finding.help("keep one of them"), report);
     }
-    let text = text.and_then(|spot| match spot.value {
-        Value::Object(_) | Value::Array(_) => {
+    let text = text.and_then(|spot| {
+        if let Value::Object(_) | Value::Array(_) = spot.value {
             let finding = spot.mismatch("a string").help("JSON is sent with `json`, form fields with `form`");
             spot.refuse(finding, report);
-            None
+            return None;
         }
-        _ => spot.text(Escape::None, report).map(FetchBody::Text),
+        spot.text(Escape::None, report).map(FetchBody::Text)
     });
     let json = json.and_then(|spot| spot.json(report)).map(FetchBody::Json);
     let form = form.map(|spot| FetchBody::Form(members(&spot, "an object with form fields", report)));
@@ -291,7 +291,7 @@ fn fail_on_status(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<FailOn
                 .collect();
             Some(FailOnStatus::Unless(statuses))
         }
-        _ => {
+        Value::StringLit(_) | Value::NumberLit(_) | Value::Object(_) | Value::NullKeyword(_) => {
             spot.expected("true, false or a list of accepted statuses", report);
             None
         }
