@@ -146,7 +146,7 @@ fn warn_of_nothing(rules: &Rules, scraped: &Scraped, calls: &mut dyn Calls) {
         let text = match matches {
             0 => format!("selector `{}` matched nothing", rule.selector_text),
             _ => format!(
-                "selector `{}` matched {matches} elements, all passed over by offset {}",
+                "selector `{}` matched only {matches} of the {} elements that `offset` passes over",
                 rule.selector_text, rule.offset
             ),
         };

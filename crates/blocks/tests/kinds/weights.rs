@@ -1,0 +1,53 @@
+//! What may be done in place by the supervisor's loop.
+
+use runlet_blocks::{CallId, Execution, Resume, Weight};
+use runlet_proto::call::Answer;
+use serde_json::{Value, json};
+
+use crate::support::{Recorder, definition, execution, reply};
+
+fn starts(block: &Value, input: &Value) -> Weight {
+    let weight = execution(block, input).weight(&Resume::Start);
+    let brief = Execution::starts_brief(&definition(block).blocks[1]);
+    assert!(brief || weight == Weight::Compute, "{block}");
+    weight
+}
+
+fn answer_weight(content_type: &str, bytes: usize) -> Weight {
+    let block = json!({ "type": "fetch", "parameter": { "url": "http://example.org/" } });
+    let mut execution = execution(&block, &json!(null));
+    execution.resume(Resume::Start, &mut Recorder::default());
+    let reply = reply(200, content_type, &" ".repeat(bytes));
+    execution.weight(&Resume::Answer(CallId(0), Answer::Fetch(Box::new(reply))))
+}
+
+#[test]
+fn light_beginnings_are_brief() {
+    let big = json!("x".repeat(100_000));
+    let response = json!({ "type": "response" });
+    assert_eq!(starts(&json!({ "type": "fetch", "parameter": { "url": "http://example.org/" } }), &big), Weight::Brief);
+    assert_eq!(starts(&json!({ "type": "response", "parameter": { "body": "x" } }), &big), Weight::Brief);
+    assert_eq!(starts(&response, &json!([1])), Weight::Brief);
+    assert_eq!(starts(&response, &big), Weight::Compute);
+    assert_eq!(
+        starts(&json!({ "type": "response", "parameter": { "body": "{{ input }}" } }), &json!(1)),
+        Weight::Compute
+    );
+    assert_eq!(
+        starts(&json!({ "type": "html-scraper", "parameter": [{ "selector": "p" }] }), &json!("")),
+        Weight::Compute
+    );
+}
+
+#[test]
+fn answers_are_brief_unless_they_are_gone_through() {
+    assert_eq!(answer_weight("text/html", 5_000_000), Weight::Brief);
+    assert_eq!(answer_weight("application/json", 1_000), Weight::Brief);
+    assert_eq!(answer_weight("application/json", 5_000_000), Weight::Compute);
+}
+
+#[test]
+fn an_execution_moves_between_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<Execution>();
+}
