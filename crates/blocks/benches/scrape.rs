@@ -1,13 +1,11 @@
 //! What a scrape costs beside the plainest use of `scraper` (full parse, one `select` a rule), and what a fixed reply
-//! costs.
-
-#![expect(missing_docs, reason = "criterion_group! makes public functions")]
+//! costs: `cargo bench -p runlet-blocks`.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
 use runlet_blocks::{Assignment, Calls, Execution, Interrupted, Outcome, Output, Resume, Step};
 use runlet_proto::control::LogLevel;
 use runlet_proto::ids::BlockIndex;
@@ -60,12 +58,8 @@ fn definition(block: &Value) -> Arc<Definition> {
 }
 
 fn run(definition: &Arc<Definition>, input: &Output) -> Output {
-    let assignment = Assignment {
-        definition: Arc::clone(definition),
-        block: BlockIndex(1),
-        input: input.clone(),
-        scope: None,
-    };
+    let assignment =
+        Assignment { definition: Arc::clone(definition), block: BlockIndex(1), input: input.clone(), scope: None };
     match Execution::new(assignment).resume(Resume::Start, &mut Quiet) {
         Step::Done(Ok(Outcome::Completed(output))) => output,
         other => panic!("{other:?}"),
@@ -81,42 +75,72 @@ fn plain(page: &str, selectors: &[(&str, Selector)], limit: usize) -> Value {
     selectors.iter().map(|(name, selector)| ((*name).to_owned(), json!(texts(selector)))).collect()
 }
 
-fn scrape(criterion: &mut Criterion) {
-    let selector = |text| Selector::parse(text).expect("a selector");
-    let types = [("h1", selector("h1")), ("h2", selector("h2"))];
-    let classes = [(".product h3", selector(".product h3")), (".price b", selector(".price b"))];
-    let block = |rules: Value| definition(&json!({ "type": "html-scraper", "parameter": rules }));
-    let limited = block(json!([{ "tags": "h1", "limit": 5 }, { "tags": "h2", "limit": 5 }]));
-    let unlimited = block(json!([{ "tags": "h1" }, { "tags": "h2" }]));
-    let by_class = block(json!([{ "selector": ".product h3" }, { "selector": ".price b" }]));
-    let by_class_limited = block(json!([{ "selector": ".product h3", "limit": 5 }, { "selector": ".price b", "limit": 5 }]));
-    for (name, bytes) in [("16k", 16 * 1024), ("1m", 1024 * 1024)] {
-        let page = page(bytes);
-        let input = Output::json(json!({ "body": page, "contentType": "text/html" }));
-        assert_eq!(*run(&unlimited, &input).to_json(), plain(&page, &types, usize::MAX));
-        assert_eq!(*run(&limited, &input).to_json(), plain(&page, &types, 5));
-        assert_eq!(*run(&by_class, &input).to_json(), plain(&page, &classes, usize::MAX));
-        let mut group = criterion.benchmark_group(name);
-        group.bench_function("types/scraper", |b| b.iter(|| plain(black_box(&page), &types, usize::MAX)));
-        group.bench_function("types/all", |b| b.iter(|| run(&unlimited, black_box(&input))));
-        group.bench_function("types/limit-5", |b| b.iter(|| run(&limited, black_box(&input))));
-        group.bench_function("classes/scraper", |b| b.iter(|| plain(black_box(&page), &classes, usize::MAX)));
-        group.bench_function("classes/all", |b| b.iter(|| run(&by_class, black_box(&input))));
-        group.bench_function("classes/limit-5", |b| b.iter(|| run(&by_class_limited, black_box(&input))));
-        group.finish();
+/// Rounds of each measurement. The contenders take turns, so that a busy machine is busy for all of them.
+const ROUNDS: usize = 41;
+/// Time one contender has in a round.
+const ROUND: Duration = Duration::from_millis(20);
+
+/// A name, and the work itself.
+type Contender<'a> = (&'a str, &'a dyn Fn());
+
+/// Prints the median time of each contender, and how many times as fast as the first it is.
+fn measure(title: &str, contenders: &[Contender<'_>]) {
+    let mut times = vec![Vec::with_capacity(ROUNDS); contenders.len()];
+    for _ in 0..ROUNDS {
+        for ((_, work), times) in contenders.iter().zip(&mut times) {
+            let (start, mut turns) = (Instant::now(), 0_u32);
+            while start.elapsed() < ROUND || turns == 0 {
+                work();
+                turns += 1;
+            }
+            times.push(start.elapsed().as_secs_f64() * 1e6 / f64::from(turns));
+        }
+    }
+    let medians: Vec<f64> = times
+        .into_iter()
+        .map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            times[ROUNDS / 2]
+        })
+        .collect();
+    println!("{title}");
+    for ((name, _), median) in contenders.iter().zip(&medians) {
+        println!("  {name:<24} {median:>10.2} µs   × {:.2}", medians[0] / median);
     }
 }
 
-fn hello(criterion: &mut Criterion) {
-    let fixed = definition(&json!({ "type": "response", "parameter": { "body": { "hello": "world" } } }));
-    let input = Output::json(Value::Null);
-    criterion.bench_function("fixed-reply", |b| b.iter(|| run(&fixed, black_box(&input))));
+fn block(rules: &Value) -> Arc<Definition> {
+    definition(&json!({ "type": "html-scraper", "parameter": rules }))
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default().sample_size(30).measurement_time(std::time::Duration::from_secs(2))
-        .warm_up_time(std::time::Duration::from_millis(500));
-    targets = scrape, hello
+/// Two rules for `first` and `second`, by `scraper`, by the block, and by the block with a limit of 5.
+fn compare(title: &str, page: &str, first: &str, second: &str) {
+    let selectors = [first, second].map(|text| (text, Selector::parse(text).expect("a selector")));
+    let all = block(&json!([{ "selector": first }, { "selector": second }]));
+    let limited = block(&json!([{ "selector": first, "limit": 5 }, { "selector": second, "limit": 5 }]));
+    let input = Output::json(json!({ "body": page, "contentType": "text/html" }));
+    assert_eq!(*run(&all, &input).to_json(), plain(page, &selectors, usize::MAX));
+    assert_eq!(*run(&limited, &input).to_json(), plain(page, &selectors, 5));
+    measure(
+        title,
+        &[
+            ("scraper", &|| drop(black_box(plain(black_box(page), &selectors, usize::MAX)))),
+            ("html-scraper", &|| drop(black_box(run(&all, black_box(&input))))),
+            ("html-scraper, limit 5", &|| drop(black_box(run(&limited, black_box(&input))))),
+        ],
+    );
 }
-criterion_main!(benches);
+
+fn main() {
+    for (size, bytes) in [("16 KiB", 16 * 1024), ("1 MiB", 1024 * 1024)] {
+        let page = page(bytes);
+        compare(&format!("{size}, h1 and h2"), &page, "h1", "h2");
+        compare(&format!("{size}, .product h3 and .price b"), &page, ".product h3", ".price b");
+    }
+    let fixed = definition(&json!({ "type": "response", "parameter": { "body": { "hello": "world" } } }));
+    let input = Output::json(Value::Null);
+    measure(
+        "a reply that is the same in every run",
+        &[("response", &|| drop(black_box(run(&fixed, black_box(&input)))))],
+    );
+}
