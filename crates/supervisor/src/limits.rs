@@ -59,5 +59,8 @@ pub const SOURCE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long connections may take to write what is queued for them when the supervisor ends.
 pub const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
+/// How long a pool thread waits for work before it ends.
+pub const IDLE_THREAD_ENDS_AFTER: Duration = Duration::from_millis(300);
+
 /// How long after the last run memory is given back to the system.
 pub const RELEASE_MEMORY_AFTER: Duration = Duration::from_millis(500);

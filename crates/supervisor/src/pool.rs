@@ -3,7 +3,7 @@
 //! The kernel hands out at most as many slots as it was configured with, so the queue in front of the threads is as good
 //! as empty; it never reorders. A preempted attempt keeps its thread, parked inside [`Calls::tick`] (a half-parsed page
 //! cannot change threads), and gives only its slot back; so there are [`PARKED_ATTEMPTS_MAX`] more threads than slots,
-//! started when first needed.
+//! started when first needed. A thread that has had nothing to do for a while ends, and its memory goes with it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::attempt::Control;
 use crate::inbound::{AttemptId, Inbound};
-use crate::limits::{PARKED_ATTEMPTS_MAX, POOL_STACK_BYTES};
+use crate::limits::{IDLE_THREAD_ENDS_AFTER, PARKED_ATTEMPTS_MAX, POOL_STACK_BYTES};
 
 /// A piece of compute for the pool: one resumption of one attempt.
 pub(crate) struct Assigned {
@@ -33,7 +33,6 @@ pub(crate) struct Assigned {
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     threads_max: usize,
-    threads: usize,
 }
 
 struct Shared {
@@ -46,6 +45,7 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     assigned: VecDeque<Assigned>,
+    threads: usize,
     idle: usize,
     closed: bool,
 }
@@ -54,7 +54,7 @@ impl Pool {
     /// A pool for `slots` attempts at once; no thread is started yet.
     pub(crate) fn new(slots: usize, loop_queue: mpsc::Sender<Inbound>) -> Self {
         let shared = Shared { queue: Mutex::default(), work: Condvar::new(), parked: AtomicUsize::new(0), loop_queue };
-        Self { shared: Arc::new(shared), threads_max: slots + PARKED_ATTEMPTS_MAX, threads: 0 }
+        Self { shared: Arc::new(shared), threads_max: slots + PARKED_ATTEMPTS_MAX }
     }
 
     /// Queues a resumption, and starts a thread when all are busy.
@@ -64,11 +64,11 @@ impl Pool {
     pub(crate) fn assign(&mut self, assigned: Assigned) -> io::Result<()> {
         let mut queue = self.shared.lock();
         let short = queue.idle <= queue.assigned.len();
-        if short && self.threads < self.threads_max {
-            match self.start_thread() {
-                Ok(()) => self.threads += 1,
-                Err(error) if self.threads == 0 => return Err(error),
-                Err(error) => tracing::warn!(%error, threads = self.threads, "a pool thread could not be started"),
+        if short && queue.threads < self.threads_max {
+            match self.start_thread(queue.threads + 1) {
+                Ok(()) => queue.threads += 1,
+                Err(error) if queue.threads == 0 => return Err(error),
+                Err(error) => tracing::warn!(%error, threads = queue.threads, "a pool thread could not be started"),
             }
         }
         queue.assigned.push_back(assigned);
@@ -77,10 +77,10 @@ impl Pool {
         Ok(())
     }
 
-    fn start_thread(&self) -> io::Result<()> {
+    fn start_thread(&self, number: usize) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
         thread::Builder::new()
-            .name(format!("light-{}", self.threads + 1))
+            .name(format!("light-{number}"))
             .stack_size(POOL_STACK_BYTES)
             .spawn(move || shared.work())
             .map(drop)
@@ -109,18 +109,25 @@ impl Shared {
         }
     }
 
+    /// The next resumption; `None` when there was none for [`IDLE_THREAD_ENDS_AFTER`], and the thread is to end.
     fn next(&self) -> Option<Assigned> {
         let mut queue = self.lock();
         loop {
-            if queue.closed {
-                return None;
-            }
             if let Some(assigned) = queue.assigned.pop_front() {
                 return Some(assigned);
             }
+            if queue.closed {
+                return None;
+            }
             queue.idle += 1;
-            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            let (woken, waited) =
+                self.work.wait_timeout(queue, IDLE_THREAD_ENDS_AFTER).unwrap_or_else(PoisonError::into_inner);
+            queue = woken;
             queue.idle -= 1;
+            if waited.timed_out() && queue.assigned.is_empty() {
+                queue.threads -= 1;
+                return None;
+            }
         }
     }
 }
