@@ -108,6 +108,7 @@ pub fn check(repository: &Repository) -> Vec<Finding> {
             continue;
         };
         findings.extend(check_dependencies(layer, package, &manifest));
+        findings.extend(check_map(repository, package));
         let sources = shipped(repository, package);
         findings.extend(sources.iter().flat_map(|(file, tokens)| check_paths(layer, &file.path, tokens)));
         findings.extend(unused_dependencies(package, &sources, &manifest));
@@ -129,6 +130,16 @@ fn shipped<'a>(repository: &'a Repository, package: &Package) -> Vec<(&'a TextFi
     let tests = source::test_files(parsed.iter().map(|(file, tokens)| (&*file.path, tokens)));
     parsed.retain(|(file, _)| !tests.iter().any(|prefix| file.path.starts_with(prefix)));
     parsed
+}
+
+/// Every crate has its line in the table of `ARCHITECTURE.md`.
+fn check_map(repository: &Repository, package: &Package) -> Option<Finding> {
+    let folder = &package.folder;
+    let named =
+        |line: &str| line.starts_with(&format!("| `{folder}` |")) || line.starts_with(&format!("| `{folder}/` |"));
+    let map = repository.file("ARCHITECTURE.md")?;
+    let message = format!("the table of crates has no line for `{folder}`");
+    (!map.text.lines().any(named)).then(|| Finding::new("map", "ARCHITECTURE.md", 0, message))
 }
 
 fn check_dependencies(layer: &Layer, package: &Package, manifest: &str) -> Vec<Finding> {
@@ -242,6 +253,17 @@ mod tests {
     #[test]
     fn an_unused_dependency_fails() {
         assert_eq!(rules("runlet-ipc", &["bytes"], "// bytes\nfn f() {}"), ["unused-dependency"]);
+    }
+
+    #[test]
+    fn a_crate_without_a_line_in_the_map_fails() {
+        let mut sample = repository("runlet-ipc", &[], "");
+        let map =
+            |text: &str| TextFile { path: "ARCHITECTURE.md".to_owned(), text: text.to_owned(), executable: false };
+        sample.files.push(map("| `crates/sample` | frames |\n"));
+        assert_eq!(check(&sample), []);
+        sample.files[2] = map("`crates/sample`\n| `crates/samples` | frames |\n");
+        assert_eq!(check(&sample).len(), 1);
     }
 
     #[test]
