@@ -62,6 +62,43 @@ fn every_example_is_valid_for_the_schema_and_the_parser() {
     }
 }
 
+#[test]
+fn right_shapes_are_accepted_by_both() {
+    let documents = [
+        json!([{ "type": "hook", "parameter": { "path": "a", "methods": ["GET"], "respond": "at-once" } }]),
+        json!([{ "type": "hook", "id": "h", "path": "a", "max_body_size": "1.5 MiB", "timeout": "0.5s", "on_disconnect": "continue" }]),
+        json!({
+            "$schema": "x", "name": "a.b-c_1", "description": "d", "priority": 9, "isolation": "auto", "timeout": "500 ms",
+            "concurrency": 1, "durability": "relaxed", "limits": { "memory": "1GiB", "cpu": "1h" }, "on_error": "retry",
+            "blocks": [{
+                "type": "fetch", "id": "f", "input": [1], "dependencies": [], "timeout": "1d", "when": "{{ input }}",
+                "for_each": "{{ input }}", "parallel": 256, "on_error": "skip", "tls": { "verify": false, "ca_file": "x" },
+                "retry": { "attempts": 100, "delay": "0s", "backoff": 1, "max_delay": "30s", "jitter": false },
+                "parameter": {
+                    "url": "{{ input }}", "method": "{{ input }}", "header": [{ "a": "b" }], "query": { "a": [1, null] },
+                    "form": { "a": "b" }, "connect_timeout": "1s", "max_redirects": 0, "max_body_size": "64mib",
+                    "encoding": "utf-8", "response": "auto", "fail_on_status": false,
+                },
+            }],
+        }),
+        json!([{ "type": "html-scraper", "parameter": { "rules": [{ "tags": "a", "extract": { "attr": "href" } }] } }]),
+        json!([{ "type": "html-scraper", "parameter": [{
+            "selector": "a", "name": "n", "extract": "value", "limit": 1, "offset": 0, "multiple": true, "trim": false,
+        }] }]),
+        json!([{ "type": "response", "status": "{{ input }}", "headers": {}, "body": null }]),
+        json!([{ "type": "response", "parameter": { "status": 599, "header": [], "body": { "a": 1 } } }]),
+    ];
+    let validator = validator();
+    for document in documents {
+        if let Err(error) = validator.validate(&document) {
+            panic!("{document}: {error} at {}", error.instance_path());
+        }
+        if let Err(found) = runlet_workflow::parse("test.json", &document.to_string()) {
+            panic!("{document}: {found:#?}");
+        }
+    }
+}
+
 /// Documents that are wrong in their shape: the schema refuses what the parser refuses.
 #[test]
 fn wrong_shapes_are_refused_by_both() {

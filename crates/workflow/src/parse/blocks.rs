@@ -14,7 +14,7 @@ use crate::block::response::Response;
 use crate::block::{BlockConfig, KINDS, fetch, hook, html_scraper, response};
 use crate::definition::{ForEach, OnError, Retry};
 use crate::field::{self, Field, Shape};
-use crate::template::JsonTemplate;
+use crate::template::{Expression, JsonTemplate};
 use crate::{limits, suggest, unavailable};
 
 /// The fields of a retry policy.
@@ -101,7 +101,9 @@ pub(crate) struct Draft {
     pub(crate) dependencies: Option<Vec<Named>>,
     pub(crate) input: Option<JsonTemplate>,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) when: Option<crate::template::Expression>,
+    pub(crate) when: Option<Expression>,
+    /// Whether there is a `when`, readable or not.
+    pub(crate) conditional: bool,
     pub(crate) for_each: Option<ForEach>,
     pub(crate) retry: Retry,
     pub(crate) on_error: OnError,
@@ -122,7 +124,8 @@ pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults, report: &mut Report<'
     let input = fields.take("input").and_then(|spot| spot.json(report));
     // A hook's `timeout` is its client's.
     let timeout = if is_hook { None } else { fields.take("timeout").and_then(|spot| spot.timeout(report)) };
-    let when = fields.take("when").and_then(|spot| spot.expression("{{ input.count > 0 }}", report));
+    let condition = fields.take("when");
+    let when = condition.and_then(|spot| spot.expression("{{ input.count > 0 }}", report));
     let per_element = fields.take("for_each");
     let items = per_element.and_then(|spot| spot.expression("{{ input.items }}", report));
     let parallel = parallel(&fields, per_element.is_some(), report);
@@ -143,6 +146,7 @@ pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults, report: &mut Report<'
         input,
         timeout,
         when,
+        conditional: condition.is_some(),
         for_each: items.map(|items| ForEach { items, parallel }),
         retry,
         on_error,

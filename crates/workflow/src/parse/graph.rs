@@ -77,7 +77,7 @@ fn check_order(drafts: &[Draft], report: &mut Report<'_>) {
 
 /// A run has one reply: of several responses, all but one must be conditional.
 fn check_replies(drafts: &[Draft], report: &mut Report<'_>) {
-    let unconditional = drafts.iter().filter(|draft| draft.kind == "response" && draft.when.is_none());
+    let unconditional = drafts.iter().filter(|draft| draft.kind == "response" && !draft.conditional);
     for draft in unconditional.skip(1) {
         let finding = Finding::new("second-response", "a run has one reply, and another `response` always gives it");
         let help = "keep one of them, or give them conditions with `when`";

@@ -24,22 +24,25 @@ pub(crate) enum ConvertError {
     NotJson(String),
 }
 
-/// The JSON of a value.
-pub(crate) fn to_json(value: &Value) -> Result<Json, ConvertError> {
-    Budget { values: limits::TEMPLATE_OUTPUT_VALUES_MAX, ..Budget::COPY }.convert(value, 0)
+/// The JSON of a value, and about how many bytes it takes as text.
+pub(crate) fn to_json(value: &Value) -> Result<(Json, usize), ConvertError> {
+    let mut budget = Budget::new(limits::TEMPLATE_OUTPUT_VALUES_MAX);
+    let json = budget.convert(value, 0)?;
+    Ok((json, budget.spent()))
 }
 
-/// A copy of a document, if it is within the limits.
-pub(crate) fn copy(value: &Json) -> Result<Json, ConvertError> {
-    Budget::COPY.measure(value, 0)?;
-    Ok(value.clone())
+/// A copy of a document if it is within the limits, and about how many bytes it takes as text.
+pub(crate) fn copy(value: &Json) -> Result<(Json, usize), ConvertError> {
+    let mut budget = Budget::new(usize::MAX);
+    budget.measure(value, 0)?;
+    Ok((value.clone(), budget.spent()))
 }
 
-/// About how many bytes a value takes, at most the limit.
+/// About how many bytes a document takes as text, at most the limit.
 pub(crate) fn size(value: &Json) -> usize {
-    let mut budget = Budget::COPY;
+    let mut budget = Budget::new(usize::MAX);
     match budget.measure(value, 0) {
-        Ok(()) => limits::TEMPLATE_OUTPUT_BYTES_MAX - budget.bytes,
+        Ok(()) => budget.spent(),
         Err(_) => limits::TEMPLATE_OUTPUT_BYTES_MAX,
     }
 }
@@ -51,8 +54,14 @@ struct Budget {
 }
 
 impl Budget {
-    /// For a document that exists: it was bounded where it came from.
-    const COPY: Self = Self { bytes: limits::TEMPLATE_OUTPUT_BYTES_MAX, values: usize::MAX };
+    /// The number of values is bounded where they are made; a document that exists was bounded where it came from.
+    fn new(values: usize) -> Self {
+        Self { bytes: limits::TEMPLATE_OUTPUT_BYTES_MAX, values }
+    }
+
+    fn spent(&self) -> usize {
+        limits::TEMPLATE_OUTPUT_BYTES_MAX - self.bytes
+    }
 
     fn take(&mut self, bytes: usize) -> Result<(), ConvertError> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or(ConvertError::TooLarge)?;

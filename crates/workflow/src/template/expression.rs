@@ -41,23 +41,21 @@ impl Expression {
     /// # Errors
     /// [`TemplateError`] when it names something that is not there, does too much work, or yields too much or no JSON.
     pub fn evaluate(&self, scope: &Scope) -> Result<Value, TemplateError> {
+        self.evaluate_sized(scope).map(|(value, _)| value)
+    }
+
+    /// Its value, and about how many bytes that takes as text.
+    pub(super) fn evaluate_sized(&self, scope: &Scope) -> Result<(Value, usize), TemplateError> {
         match &self.body {
             Body::Path(path) => match path.resolve(scope)? {
                 Found::Value(_, value) => convert::copy(value).map_err(|error| self.converted(error, scope)),
-                Found::Index(index) => Ok(Value::from(index)),
+                Found::Index(index) => Ok((Value::from(index), size_of::<usize>())),
             },
             Body::Engine { compiled, paths } => {
                 let value = self.run(compiled, paths, scope)?;
                 convert::to_json(&value).map_err(|error| self.converted(error, scope))
             }
         }
-    }
-
-    /// Its value, and about how many bytes that takes.
-    pub(super) fn evaluate_sized(&self, scope: &Scope) -> Result<(Value, usize), TemplateError> {
-        let value = self.evaluate(scope)?;
-        let bytes = convert::size(&value);
-        Ok((value, bytes))
     }
 
     /// Appends its value to a text.
@@ -72,7 +70,7 @@ impl Expression {
                 match value.as_str() {
                     Some(text) => out.push(text, value.is_safe()),
                     None => {
-                        let json = convert::to_json(&value).map_err(|error| self.converted(error, scope))?;
+                        let (json, _) = convert::to_json(&value).map_err(|error| self.converted(error, scope))?;
                         out.push_json(&json)
                     }
                 }

@@ -21,7 +21,7 @@ fn refused(message: impl Into<String>) -> Error {
 
 /// `tojson`: JSON that may also stand inside HTML.
 fn tojson(value: &Value) -> Result<Value, Error> {
-    let json = convert::to_json(value).map_err(|error| refused(error.to_string()))?;
+    let (json, _) = convert::to_json(value).map_err(|error| refused(error.to_string()))?;
     let text = json.to_string();
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -41,7 +41,7 @@ fn string(value: Value) -> Result<Value, Error> {
     if value.kind() == ValueKind::String {
         return Ok(value);
     }
-    let json = convert::to_json(&value).map_err(|error| refused(error.to_string()))?;
+    let (json, _) = convert::to_json(&value).map_err(|error| refused(error.to_string()))?;
     Ok(Value::from(json.to_string()))
 }
 
