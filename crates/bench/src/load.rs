@@ -16,6 +16,9 @@ use crate::histogram::Histogram;
 use crate::limits::{FAILURES_MAX, POLL_INTERVAL, WINDOW_REQUESTS_MIN, WINDOW_STRETCH_MAX};
 use crate::proc;
 
+/// Stands among the watched process groups for everything else on the machine: what disturbed the measuring.
+pub const OTHERS: &str = "others";
+
 /// What is to be sent, and for how long.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -54,7 +57,7 @@ pub struct Outcome {
     pub failures: u64,
     /// The first of them.
     pub first_failure: Option<String>,
-    /// CPU seconds of each watched process group over the window.
+    /// CPU seconds of each watched process group over the window, and of [`OTHERS`].
     pub cpu_seconds: BTreeMap<String, f64>,
 }
 
@@ -72,7 +75,7 @@ pub async fn run(plan: Plan) -> io::Result<Outcome> {
     }
 
     tally.sleep(plan.warmup).await;
-    let ticks_before = proc::cpu_ticks_of(&plan.watched)?;
+    let ticks_before = ticks(&plan.watched)?;
     let started = Instant::now();
     tally.counts().counting = true;
     tally.sleep(plan.window).await;
@@ -81,7 +84,7 @@ pub async fn run(plan: Plan) -> io::Result<Outcome> {
     }
     tally.counts().counting = false;
     let seconds = started.elapsed().as_secs_f64();
-    let ticks_after = proc::cpu_ticks_of(&plan.watched)?;
+    let ticks_after = ticks(&plan.watched)?;
     connections.abort_all();
 
     let counts = tally.counts();
@@ -102,6 +105,14 @@ pub async fn run(plan: Plan) -> io::Result<Outcome> {
             })
             .collect(),
     })
+}
+
+/// CPU time so far of each watched process group, and of everything else.
+fn ticks(watched: &[(String, i32)]) -> io::Result<BTreeMap<String, u64>> {
+    let mut ticks = proc::cpu_ticks_of(watched)?;
+    let others = proc::cpu_ticks_of_machine()?.saturating_sub(ticks.values().sum());
+    ticks.insert(OTHERS.to_owned(), others);
+    Ok(ticks)
 }
 
 /// One connection, until it is aborted. A broken one is opened again.

@@ -12,7 +12,7 @@ use tokio::time;
 use crate::exchange;
 use crate::group::Group;
 use crate::limits::{SETTLE_TICKS_MAX, SETTLE_TIMEOUT, SETTLE_WINDOW};
-use crate::load::Outcome;
+use crate::load::{OTHERS, Outcome};
 use crate::proc::{self, Memory};
 use crate::system::{Ground, Running, SystemError, SystemKind};
 use crate::workload::Workload;
@@ -22,6 +22,12 @@ pub const PAGES: &str = "pages";
 
 /// Name of the load generator among the watched processes.
 pub const LOAD: &str = "load";
+
+/// Whether a watched process is a part of the system itself.
+#[must_use]
+pub fn is_own_part(name: &str) -> bool {
+    ![PAGES, LOAD, OTHERS].contains(&name)
+}
 
 /// Connections of the turn that is not counted.
 const WARMUP_CONNECTIONS: usize = 16;

@@ -59,6 +59,22 @@ pub fn cpu_ticks_of(groups: &[(String, i32)]) -> io::Result<BTreeMap<String, u64
     Ok(ticks)
 }
 
+/// CPU ticks that everything on the machine has used so far, work for other guests of the host included.
+///
+/// # Errors
+/// If `/proc` cannot be read.
+pub fn cpu_ticks_of_machine() -> io::Result<u64> {
+    Ok(parse_machine(&fs::read_to_string("/proc/stat")?))
+}
+
+/// Of the line `cpu user nice system idle iowait irq softirq steal guest guest_nice`, all but idleness; guests are in
+/// `user` already.
+fn parse_machine(stat: &str) -> u64 {
+    let fields = stat.lines().next().unwrap_or("").split_ascii_whitespace().skip(1);
+    let busy = fields.take(8).enumerate().filter(|(field, _)| !matches!(field, 3 | 4));
+    busy.filter_map(|(_, ticks)| ticks.parse::<u64>().ok()).sum()
+}
+
 /// Ticks as seconds.
 #[must_use]
 pub fn seconds(ticks: u64) -> f64 {
@@ -132,6 +148,11 @@ mod tests {
         let line = "7 (a) b) (c) S 1 42 7 0 -1 4194560 100 0 0 0 11 22 3 4 20 0 1 0 99";
         assert_eq!(parse_stat(7, line), Some(Stat { pid: 7, group: 42, ended: false, cpu_ticks: 40 }));
         assert_eq!(parse_stat(7, "7 (short) S 1"), None);
+    }
+
+    #[test]
+    fn a_machine_is_busy_with_everything_but_idleness() {
+        assert_eq!(parse_machine("cpu  1 2 4 1000 1000 8 16 32 1 1\ncpu0 9 9 9\n"), 63);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! The summary as tables for a person.
 
-use std::fmt::Write;
-
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use crate::measure::{LOAD, PAGES};
 use crate::summary::{Figures, Summary};
 use crate::target::megabytes;
+
+/// From here on the load generator's one thread is what limits a system.
+const LOAD_CORES_MAX: f64 = 0.9;
+
+/// What other programs may use without disturbing.
+const OTHER_CORES_MAX: f64 = 0.1;
 
 /// All of it: the pages, a table for each workload, idle wake-ups, targets.
 #[must_use]
@@ -54,6 +57,9 @@ pub fn summary(summary: &Summary) -> String {
         });
         line(format!("\nwake-ups per second while idle: {}", parts.collect::<Vec<_>>().join(", ")));
     }
+    for caution in cautions(&summary.points) {
+        line(caution);
+    }
     line("\ntargets".to_owned());
     for verdict in &summary.targets {
         let met = match verdict.met {
@@ -92,12 +98,8 @@ fn table(points: &[Figures]) -> String {
                 format!("{:.3}", figures.p50_ms),
                 format!("{:.3}", figures.p99_ms),
                 format!("{:.1}", figures.max_ms),
-                parts(figures.cpu_seconds_per_1000, own(figures), 3),
-                parts(
-                    megabytes(figures.rss_bytes),
-                    figures.rss_bytes_by_part.iter().map(|(part, bytes)| (part, megabytes(*bytes))),
-                    1,
-                ),
+                format!("{:.3}", figures.cpu_seconds_per_1000),
+                format!("{:.1}", megabytes(figures.rss_bytes)),
                 ratio(figures.ratio_to_floor),
                 ratio(figures.ratio_to_node_red),
             ]);
@@ -105,6 +107,9 @@ fn table(points: &[Figures]) -> String {
             row.push("failed".to_owned());
         }
         table.add_row(row);
+        for row in part_rows(figures) {
+            table.add_row(row);
+        }
     }
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -112,20 +117,41 @@ fn table(points: &[Figures]) -> String {
     table.to_string()
 }
 
-/// CPU seconds of the system's own parts.
-fn own(figures: &Figures) -> impl Iterator<Item = (&String, f64)> {
-    let parts = figures.cpu_seconds_per_1000_by_part.iter();
-    parts.filter(|(part, _)| *part != PAGES && *part != LOAD).map(|(part, seconds)| (part, *seconds))
+/// A row for each part of a system that has several.
+fn part_rows(figures: &Figures) -> Vec<Vec<String>> {
+    let parts: Vec<(&String, &u64)> = figures.rss_bytes_by_part.iter().collect();
+    if parts.len() < 2 {
+        return Vec::new();
+    }
+    let row = |(part, rss): (&String, &u64)| {
+        let mut row = vec![String::new(); 11];
+        row[1] = format!("· {part}");
+        let cpu = figures.cpu_seconds_per_1000_by_part.get(part);
+        row[7] = cpu.map(|seconds| format!("{seconds:.3}")).unwrap_or_default();
+        row[8] = format!("{:.1}", megabytes(*rss));
+        row
+    };
+    parts.into_iter().map(row).collect()
 }
 
-/// A sum, and in parentheses what it is made of if that is more than one part.
-fn parts<'a>(sum: f64, parts: impl Iterator<Item = (&'a String, f64)>, decimals: usize) -> String {
-    let parts: Vec<String> = parts.map(|(part, value)| format!("{part} {value:.decimals$}")).collect();
-    let mut text = format!("{sum:.decimals$}");
-    if parts.len() > 1 {
-        write!(text, " ({})", parts.join(", ")).expect("writing to a String does not fail");
+/// What a reader must know before trusting a figure.
+fn cautions(points: &[Figures]) -> Vec<String> {
+    let mut cautions = Vec::new();
+    for figures in points.iter().filter(|figures| figures.load_cores >= LOAD_CORES_MAX) {
+        cautions.push(format!(
+            "caution: {} × {}, {}: the load generator was busy {:.0} % of the time, the system could do more",
+            figures.workload.name(),
+            figures.concurrency,
+            figures.system.name(),
+            figures.load_cores * 100.0
+        ));
     }
-    text
+    let disturbed = points.iter().map(|figures| figures.other_cores).fold(0.0, f64::max);
+    if disturbed >= OTHER_CORES_MAX {
+        cautions
+            .push(format!("caution: other programs used up to {disturbed:.2} cores meanwhile; figures are disturbed"));
+    }
+    cautions
 }
 
 fn rate(requests_per_second: f64) -> String {
@@ -162,6 +188,7 @@ mod tests {
             "30.0",
             "failed",
             "FAULT scrape × 16, n8n: status 404",
+            "caution: hello × 16, runlet: the load generator was busy 95 %",
             "met      hello ≥ 0.3 × floor: 0.40 at 16",
             "-        scrape ≥ 40 × node-red: not measured",
         ] {

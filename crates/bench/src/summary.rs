@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::measure::{LOAD, Measured, PAGES, Point, Sample};
+use crate::load::OTHERS;
+use crate::measure::{LOAD, Measured, Point, Sample, is_own_part};
 use crate::page::{Page, PageKind};
 use crate::system::SystemKind;
 use crate::target::{self, Verdict};
@@ -75,6 +76,10 @@ pub struct Figures {
     pub cpu_seconds_per_1000: f64,
     /// The same for each process, the page server and the load generator too.
     pub cpu_seconds_per_1000_by_part: BTreeMap<String, f64>,
+    /// CPU seconds per second of the load generator, which has one thread: near 1, it is what limits the system.
+    pub load_cores: f64,
+    /// CPU seconds per second of everything that has nothing to do with the bench.
+    pub other_cores: f64,
     /// Resident memory of the whole system after the last turn in bytes.
     pub rss_bytes: u64,
     /// The same for each process.
@@ -155,9 +160,12 @@ impl Figures {
                 seconds * 1000.0 / count(sample.outcome.requests.max(1))
             })
         };
+        let cores_of = |part: &str| {
+            over(&|sample| sample.outcome.cpu_seconds.get(part).copied().unwrap_or(0.0) / sample.outcome.seconds)
+        };
         let memory = last.map(|sample| sample.memory.clone()).unwrap_or_default();
         let by_part: BTreeMap<String, f64> = parts.into_iter().map(|part| (part.clone(), cpu_of(&part))).collect();
-        let own = by_part.iter().filter(|(part, _)| *part != PAGES && *part != LOAD);
+        let own = by_part.iter().filter(|(part, _)| is_own_part(part));
         Self {
             workload: point.workload,
             concurrency: point.concurrency,
@@ -170,6 +178,8 @@ impl Figures {
             max_ms: point.samples.iter().map(|sample| sample.outcome.max_ms).fold(0.0, f64::max),
             cpu_seconds_per_1000: own.map(|(_, seconds)| seconds).sum(),
             cpu_seconds_per_1000_by_part: by_part,
+            load_cores: cores_of(LOAD),
+            other_cores: cores_of(OTHERS),
             rss_bytes: memory.values().map(|memory| memory.rss_bytes).sum(),
             rss_bytes_by_part: memory.iter().map(|(part, memory)| (part.clone(), memory.rss_bytes)).collect(),
             peak_bytes_by_part: memory.iter().map(|(part, memory)| (part.clone(), memory.peak_bytes)).collect(),
@@ -202,6 +212,7 @@ fn count(requests: u64) -> f64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use crate::load::Outcome;
+    use crate::measure::PAGES;
     use crate::proc::Memory;
 
     use super::*;
@@ -217,7 +228,11 @@ pub(crate) mod tests {
                 max_ms: 3.0,
                 failures: 0,
                 first_failure: None,
-                cpu_seconds: BTreeMap::from([("own".to_owned(), 0.5), (PAGES.to_owned(), 9.0)]),
+                cpu_seconds: BTreeMap::from([
+                    ("own".to_owned(), 0.5),
+                    (PAGES.to_owned(), 9.0),
+                    (LOAD.to_owned(), 0.95),
+                ]),
             },
             memory: BTreeMap::from([("own".to_owned(), Memory { rss_bytes, peak_bytes: rss_bytes })]),
         };
