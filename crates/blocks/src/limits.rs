@@ -31,7 +31,7 @@ pub const PAGE_ELEMENTS_MAX: usize = 500_000;
 pub const SCRAPED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Bytes parsed before it is first asked whether the rest of a page can matter.
-pub const PAGE_CHUNK_BYTES_MIN: usize = 1_024;
+pub const PAGE_CHUNK_BYTES_MIN: usize = 512;
 
 /// Most bytes parsed between two ticks.
 pub const PAGE_CHUNK_BYTES_MAX: usize = 32 * 1_024;

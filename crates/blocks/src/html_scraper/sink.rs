@@ -34,10 +34,11 @@ pub(super) struct PageSink {
 }
 
 impl PageSink {
-    /// A sink for a page of about `page_bytes`.
+    /// A sink for a page of which about `page_bytes` will be parsed.
     pub(super) fn new(page_bytes: usize) -> Self {
+        // What the tree holds takes some twenty bytes of text each; too much room is never touched.
         let mut html = Html::new_document();
-        html.tree = Tree::with_capacity(Node::Document, (page_bytes / 32).clamp(64, 64 * 1024));
+        html.tree = Tree::with_capacity(Node::Document, (page_bytes / 20).clamp(64, 64 * 1024));
         Self {
             inner: HtmlTreeSink::new(html),
             path: RefCell::default(),
