@@ -138,6 +138,14 @@ impl<T: Copy> ReadyQueue<T> {
             .find(|top| self.counts[usize::from(top.level())] > 0)
     }
 
+    /// The workflow that waits at a priority, if it is only one.
+    #[must_use]
+    pub fn only_workflow(&self, priority: Priority) -> Option<u32> {
+        let level = usize::from(priority.level());
+        let turn = self.turns[level];
+        (turn != NONE && self.lines[turn as usize][level].next == turn).then_some(turn)
+    }
+
     /// How many entries wait at each level, from 0 to 9.
     #[must_use]
     pub const fn counts(&self) -> &[usize; Priority::LEVELS] {

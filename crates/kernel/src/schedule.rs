@@ -6,7 +6,7 @@ use runlet_proto::state::{Lane, RunState};
 use crate::action::{Action, Observation};
 use crate::control::Place;
 use crate::kernel::{Kernel, Timer};
-use crate::slots::{Holder, HolderId, Verdict};
+use crate::slots::{Holder, HolderId, Verdict, Waiting};
 use crate::table::{Admission, Key};
 use crate::time::Time;
 use crate::transition::{BlockEvent, Phase};
@@ -174,7 +174,7 @@ impl<P: Clone> Kernel<P> {
         let (now, brief, lane) = (self.now, self.is_brief(key, block), self.lane_of(key, block));
         let run = self.table.get_mut(key);
         run.control.current_block_index = block;
-        let (id, priority) = (run.control.id, run.control.priority);
+        let (id, workflow, priority) = (run.control.id, run.workflow, run.control.priority);
         let control = &mut run.control.blocks[block.as_usize()];
         (control.place, control.lane) = (Place::Nowhere, lane);
         let fresh = control.phase == Phase::Ready;
@@ -184,7 +184,8 @@ impl<P: Clone> Kernel<P> {
         }
         let attempt = control.attempt;
         if !brief {
-            control.holder = Some(self.slots.take(Holder { key, block, priority, since: now, aged, asked: None }));
+            let holder = Holder { key, block, workflow, lane, priority, since: now, aged, asked: None };
+            control.holder = Some(self.slots.take(holder));
             if lane == Lane::Heavy {
                 let hold = self.memory.hold(id);
                 (hold.offered, hold.running) = (None, Some(block));
@@ -230,7 +231,8 @@ impl<P: Clone> Kernel<P> {
             return Verdict::Wait(self.slots.promise_due(now, quantum));
         };
         let aged_at = waits_since + self.config.ageing;
-        match self.slots.verdict(priority, aged_at <= now, now, quantum) {
+        let workflow = if parked.is_none() { self.ready.only_workflow(priority) } else { None };
+        match self.slots.verdict(Waiting { priority, workflow, aged: aged_at <= now }, now, quantum) {
             Verdict::Preempt(holder) => Verdict::Preempt(holder),
             Verdict::Wait(due) => Verdict::Wait(earliest(due, Some(aged_at).filter(|at| *at > now))),
         }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
+use runlet_proto::state::Lane;
 use slab::Slab;
 
 use crate::table::{IdHash, Key};
@@ -27,12 +28,36 @@ pub(crate) struct Slots {
 pub(crate) struct Holder {
     pub(crate) key: Key,
     pub(crate) block: BlockIndex,
+    pub(crate) workflow: u32,
+    pub(crate) lane: Lane,
     pub(crate) priority: Priority,
     pub(crate) since: Time,
     /// Its age brought it here: nobody outranks it before its quantum is over.
     pub(crate) aged: bool,
     /// When it was asked for the slot.
     pub(crate) asked: Option<Time>,
+}
+
+/// Those who wait for a slot and have no promise of one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    /// The priority that counts.
+    pub(crate) priority: Priority,
+    /// The workflow of all who wait at that priority, if it is only one.
+    pub(crate) workflow: Option<u32>,
+    /// Whether one of them has waited so long that its priority does not count.
+    pub(crate) aged: bool,
+}
+
+impl Waiting {
+    /// A light attempt is not stopped for the next run of its own workflow: inside a workflow the order is first in, first
+    /// out, and a half-done page held for one that has not begun costs memory and gains nobody anything.
+    fn is_behind(&self, holder: &Holder) -> bool {
+        holder.lane == Lane::Light
+            && !self.aged
+            && holder.priority == self.priority
+            && self.workflow == Some(holder.workflow)
+    }
 }
 
 /// What the wait for a slot leads to.
@@ -115,20 +140,21 @@ impl Slots {
         self.holders().filter_map(|holder| holder.asked).map(|asked| asked + quantum).filter(|due| *due > now).min()
     }
 
-    /// Who gives way to a ready entry of this priority: at once the lowest that it outranks, else the lowest of those that
-    /// are not above it and used their quantum up. Of equals, who held the slot longest. An aged entry lets everyone's
-    /// quantum count.
-    pub(crate) fn verdict(&self, waiting: Priority, aged: bool, now: Time, quantum: Span) -> Verdict {
+    /// Who gives way to those who wait: at once the lowest that they outrank, else the lowest of those that are not above
+    /// them and used their quantum up. Of equals, who held the slot longest. An aged entry lets everyone's quantum count.
+    pub(crate) fn verdict(&self, waiting: Waiting, now: Time, quantum: Span) -> Verdict {
         let rank = |(_, holder): &(usize, &Holder)| (holder.priority, holder.since);
-        let candidates = || self.holders.iter().filter(|(_, holder)| holder.asked.is_none());
+        let candidates =
+            || self.holders.iter().filter(|(_, holder)| holder.asked.is_none() && !waiting.is_behind(holder));
         let used_up = |holder: &Holder| holder.since + quantum <= now;
-        let outranked = |holder: &Holder| holder.priority < waiting && (!holder.aged || used_up(holder));
-        let over = |holder: &Holder| used_up(holder) && (aged || holder.priority <= waiting);
+        let outranked = |holder: &Holder| holder.priority < waiting.priority && (!holder.aged || used_up(holder));
+        let counts = |holder: &Holder| waiting.aged || holder.priority <= waiting.priority;
         let victim = candidates().filter(|(_, h)| outranked(h)).min_by_key(rank);
-        if let Some((id, _)) = victim.or_else(|| candidates().filter(|(_, h)| over(h)).min_by_key(rank)) {
+        let over = || candidates().filter(|(_, h)| used_up(h) && counts(h)).min_by_key(rank);
+        if let Some((id, _)) = victim.or_else(over) {
             return Verdict::Preempt(HolderId(u32::try_from(id).expect("fewer slots than 2^32")));
         }
-        let quanta = candidates().filter(|(_, h)| aged || h.priority <= waiting).map(|(_, h)| h.since + quantum);
+        let quanta = candidates().filter(|(_, h)| counts(h)).map(|(_, h)| h.since + quantum);
         Verdict::Wait(quanta.chain(self.promise_due(now, quantum)).min())
     }
 }

@@ -37,7 +37,7 @@ pub enum Error {
 }
 
 /// Runs a supervisor until SIGTERM or SIGINT, and then until its live runs have ended or `config.drain` is over; a second
-/// signal ends the wait. `ready` is called once the control socket accepts connections. Must not be called on a thread of
+/// signal ends the wait. While it drains it still answers its clients, and refuses new runs. `ready` is called once the control socket accepts connections. Must not be called on a thread of
 /// another tokio runtime.
 ///
 /// # Errors
@@ -152,7 +152,6 @@ impl EventLoop {
         let live_runs = self.core.runs.len();
         let deadline = *self.drain_deadline.get_or_insert_with(|| {
             tracing::info!(live_runs, deadline = ?self.config.drain, "shutting down: no further run is accepted");
-            self.accepting.abort();
             Instant::now() + self.config.drain
         });
         live_runs > 0 && Instant::now() < deadline
@@ -209,6 +208,7 @@ impl EventLoop {
 
     /// Lets the connections write what is queued for them; each says when it is done.
     async fn flush(&mut self) {
+        self.accepting.abort();
         for connection in self.core.connections.values() {
             connection.outbox.close();
         }

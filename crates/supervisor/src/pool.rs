@@ -2,8 +2,8 @@
 //!
 //! The kernel hands out at most as many slots as it was configured with, so the queue in front of the threads is as good
 //! as empty; it never reorders. A preempted attempt keeps its thread, parked inside [`Calls::tick`] (a half-parsed page
-//! cannot change threads), and gives only its slot back; so there are [`PARKED_ATTEMPTS_MAX`] more threads than slots,
-//! started when first needed. A thread that has had nothing to do for a while ends, and its memory goes with it.
+//! cannot change threads), and gives only its slot back; another thread takes its place, for at most
+//! [`PARKED_ATTEMPTS_MAX`] of them. Threads are started when first needed. A thread that has had nothing to do for a while ends, and its memory goes with it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -32,7 +32,7 @@ pub(crate) struct Assigned {
 /// The threads.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
-    threads_max: usize,
+    slots: usize,
 }
 
 struct Shared {
@@ -54,7 +54,7 @@ impl Pool {
     /// A pool for `slots` attempts at once; no thread is started yet.
     pub(crate) fn new(slots: usize, loop_queue: mpsc::Sender<Inbound>) -> Self {
         let shared = Shared { queue: Mutex::default(), work: Condvar::new(), parked: AtomicUsize::new(0), loop_queue };
-        Self { shared: Arc::new(shared), threads_max: slots + PARKED_ATTEMPTS_MAX }
+        Self { shared: Arc::new(shared), slots }
     }
 
     /// Queues a resumption, and starts a thread when all are busy.
@@ -64,7 +64,9 @@ impl Pool {
     pub(crate) fn assign(&mut self, assigned: Assigned) -> io::Result<()> {
         let mut queue = self.shared.lock();
         let short = queue.idle <= queue.assigned.len();
-        if short && queue.threads < self.threads_max {
+        // A parked thread serves nobody else. Of the others there are as many as slots, not more: one that is just about to
+        // look for further work counts, even if it does not wait yet.
+        if short && queue.threads < self.slots + self.shared.parked.load(Ordering::Relaxed) {
             match self.start_thread(queue.threads + 1) {
                 Ok(()) => queue.threads += 1,
                 Err(error) if queue.threads == 0 => return Err(error),
@@ -186,5 +188,72 @@ impl Calls for PoolCalls<'_> {
         let log = Inbound::Log { attempt: self.attempt, level, text: text.to_owned() };
         // A failed send means that the supervisor is ending.
         let _ = self.shared.loop_queue.blocking_send(log);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed test is to panic")]
+
+    use runlet_blocks::{Assignment, Output};
+    use runlet_proto::ids::{Attempt, BlockIndex, RunId};
+    use serde_json::json;
+
+    use super::*;
+
+    /// An execution that writes to its log, since its selector matches nothing.
+    fn scraping() -> Box<Execution> {
+        let text = r#"[{"type": "html-scraper", "parameter": [{"tags": "h1"}]}]"#;
+        let definition = Arc::new(runlet_workflow::parse("scrape.json", text).unwrap());
+        let input = Output::json(json!("<p>no heading</p>"));
+        Box::new(Execution::new(Assignment { definition, block: BlockIndex(0), input, scope: None }))
+    }
+
+    fn assigned(block: u16) -> Assigned {
+        let attempt = AttemptId { run: RunId::from_u128(1), block: BlockIndex(block), attempt: Attempt(1) };
+        Assigned { attempt, execution: scraping(), resume: Resume::Start, control: Arc::default() }
+    }
+
+    struct Panicking;
+
+    impl Calls for Panicking {
+        fn tick(&mut self) -> Result<(), Interrupted> {
+            Ok(())
+        }
+
+        fn log(&mut self, _: LogLevel, _: &str) {
+            panic!("on purpose")
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_that_names_it() {
+        let failure = resume_caught(&mut scraping(), Resume::Start, &mut Panicking).unwrap_err();
+        assert_eq!(failure.code, "panic");
+        assert!(failure.message.contains("on purpose"), "{}", failure.message);
+    }
+
+    #[test]
+    fn idle_threads_end_and_new_work_starts_new_ones() {
+        let (loop_queue, mut inbound) = mpsc::channel(16);
+        let mut pool = Pool::new(2, loop_queue);
+        for round in 0..2 {
+            pool.assign(assigned(round)).unwrap();
+            assert!(matches!(inbound.blocking_recv(), Some(Inbound::Log { .. })));
+            assert!(matches!(inbound.blocking_recv(), Some(Inbound::Computed { result: Ok(Step::Done(_)), .. })));
+            // The thread signals nothing when it ends; that it did shows in the count it leaves behind.
+            while pool.shared.lock().threads > 0 {
+                thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_dropped_pool_ends_its_threads() {
+        let (loop_queue, mut inbound) = mpsc::channel(16);
+        let mut pool = Pool::new(1, loop_queue);
+        pool.assign(assigned(0)).unwrap();
+        drop(pool);
+        while inbound.blocking_recv().is_some() {}
     }
 }

@@ -1,6 +1,6 @@
 //! Who runs when: priorities, rings, ageing, preemption, quanta.
 
-use runlet_kernel::{Event, Span};
+use runlet_kernel::{Event, Span, Time};
 use runlet_proto::ids::{Priority, RunId};
 use runlet_proto::state::RunState;
 
@@ -87,6 +87,20 @@ fn an_equal_priority_waits_for_the_quantum_and_time_is_kept_only_then() {
     driver.complete(second, 0);
     assert_eq!(driver.did(), [Did::Ended(second, RunState::Completed), Did::Continue(first, 0)]);
     assert_eq!(driver.kernel.poll_timeout(), None, "nobody waits, so no quantum is timed");
+}
+
+#[test]
+fn a_light_attempt_is_not_stopped_for_the_next_run_of_its_own_workflow() {
+    let mut driver = Driver::new(1);
+    let mine = one("mine");
+    let first = driver.submit(&mine);
+    driver.submit(&mine);
+    assert_eq!(driver.did(), [Did::Dispatch(first, 0)]);
+    assert_eq!(driver.kernel.poll_timeout(), Some(Time(1_000)), "only age is timed");
+    // Another workflow has a right to its turn.
+    driver.submit(&one("another"));
+    assert_eq!(driver.pass(), Span(20));
+    assert_eq!(driver.did(), [Did::Preempt(first, 0)]);
 }
 
 #[test]
