@@ -96,7 +96,7 @@ fn text_from_outside_is_never_a_template() {
 }
 
 #[test]
-fn values_are_escaped_where_the_reply_is_html() {
+fn values_are_escaped_where_the_reply_is_markup() {
     let html = json!({ "content-type": "html" });
     let text = json!({ "content-type": "text" });
     let body = "<b>{{ input.title }}</b>{{ input.items[1].name | safe }}{{ input.items[1] }}";
@@ -105,6 +105,14 @@ fn values_are_escaped_where_the_reply_is_html() {
     assert_eq!(render_in("{{ input.title }}", &html, &scope()), Ok(json!("A &amp; B")));
     assert_eq!(render_in("{{ input.title }}", &text, &scope()), Ok(json!("A & B")));
     assert_eq!(render_in("{{ input.items[1].name ~ '!' }}", &html, &scope()), Ok(json!("&lt;y&gt;!")));
+    for markup in ["TEXT/HTML; charset=utf-8", "xml", "text/xml", "application/xhtml+xml", "image/svg+xml"] {
+        let headers = json!({ "content-type": markup });
+        assert_eq!(
+            render_in("<a>{{ input.title }}</a>", &headers, &scope()),
+            Ok(json!("<a>A &amp; B</a>")),
+            "{markup}"
+        );
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub enum ResponseBody {
     /// The block's input as JSON: no `body`, or exactly `"{}"`. A string input under a `content-type` that is not JSON
     /// is sent as it is.
     Input,
-    /// Text. Under `text/html` the values in it are escaped, unless they went through `| safe`.
+    /// Text. Under HTML and XML the values in it are escaped, unless they went through `| safe`.
     Text(TextTemplate),
     /// A JSON value: anything but a string, or a string that is one expression under a `content-type` that is JSON or
     /// not said.
@@ -108,10 +108,14 @@ fn body(spot: &Spot<'_, '_>, media_type: Option<&str>, report: &mut Report<'_>) 
         return Some(ResponseBody::Input);
     }
     let is_json = media_type.is_none_or(|media_type| media_type == "application/json" || media_type.ends_with("+json"));
-    let escape =
-        if matches!(media_type, Some("text/html" | "application/xhtml+xml")) { Escape::Html } else { Escape::None };
+    let escape = if media_type.is_some_and(is_markup) { Escape::Html } else { Escape::None };
     if is_json && spot.is_one_expression() {
         return spot.json(report).map(ResponseBody::Json);
     }
     spot.text(escape, report).map(ResponseBody::Text)
+}
+
+/// Whether a value with a `<` in it could become an element: HTML, and all of XML, whose XHTML and SVG run scripts too.
+fn is_markup(media_type: &str) -> bool {
+    matches!(media_type, "text/html" | "text/xml" | "application/xml") || media_type.ends_with("+xml")
 }
