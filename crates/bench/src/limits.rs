@@ -17,8 +17,8 @@ pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Window over which a system must have used (almost) no CPU to count as settled.
 pub const SETTLE_WINDOW: Duration = Duration::from_millis(250);
 
-/// CPU ticks (10 ms each) a settled system may have used in one such window; n8n's timers need one now and then.
-pub const SETTLE_TICKS_MAX: u64 = 1;
+/// CPU ticks (10 ms each) a settled system may have used in one such window; n8n's timers need some now and then.
+pub const SETTLE_TICKS_MAX: u64 = 2;
 
 /// A window that saw fewer requests than this goes on, so that a slow system has a median at all.
 pub const WINDOW_REQUESTS_MIN: u64 = 20;

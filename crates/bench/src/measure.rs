@@ -165,8 +165,11 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
+    /// Starts a system and waits until it has done what it does after a start.
     async fn start(&self, system: SystemKind) -> Result<Running, MeasureError> {
-        system.start(self.ground).await.map_err(|cause| MeasureError::System { system, cause })
+        let running = system.start(self.ground).await.map_err(|cause| MeasureError::System { system, cause })?;
+        self.settle(&running).await?;
+        Ok(running)
     }
 
     /// One turn of each system that is not counted: pools fill, and what runs on V8 is compiled as it goes. A fault
@@ -244,7 +247,12 @@ impl Runner<'_> {
         }
         if !quiet {
             eprintln!("{} still works on requests nobody waits for: starting it anew", system.kind.name());
-            *system = self.start(system.kind).await?;
+            system.end();
+            match self.start(system.kind).await {
+                Ok(anew) => *system = anew,
+                Err(error) if system.kind.is_peer() => return Ok(Err(error.to_string())),
+                Err(error) => return Err(error),
+            }
         }
         if let Some(failure) = &outcome.first_failure {
             return Ok(Err(format!("{} failures; the first: {failure}", outcome.failures)));

@@ -161,6 +161,11 @@ impl Running {
         self.groups.iter().map(|(name, group)| ((*name).to_owned(), group.id())).collect()
     }
 
+    /// Ends its processes; it answers no more.
+    pub fn end(&mut self) {
+        self.groups.clear();
+    }
+
     /// The end of what its parts printed.
     #[must_use]
     pub fn log_tail(&self) -> String {

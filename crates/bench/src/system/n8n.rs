@@ -21,7 +21,8 @@ pub(super) async fn start(ground: &Ground) -> Result<Running, SystemError> {
     copy_folder(&prepared.path().join(".n8n"), &dir.path().join(".n8n"))?;
     let port = free_port()?;
     let mut command = command(ground, dir.path());
-    command.arg("start").env("N8N_PORT", port.to_string());
+    let broker_port = free_port()?;
+    command.arg("start").env("N8N_PORT", port.to_string()).env("N8N_RUNNERS_BROKER_PORT", broker_port.to_string());
     let mut group = Group::start(command, &dir.path().join("n8n.log"))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     await_hello(&mut group, address, "/webhook/hello").await?;
