@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -41,10 +41,25 @@ pub(crate) async fn serve(
     let _busy = Busy(&wire);
     let (parts, body) = request.into_parts();
     wire.set_lingers(!body.is_end_stream());
+    if let Some(detail) = malformed(&parts) {
+        return Ok(Problem::new(Kind::BadHead, detail).closing().into_response());
+    }
     Ok(match parts.uri.path().strip_prefix("/hook") {
         Some(below) if below.starts_with('/') => hook(&thread, &wire, parts, body).await,
         Some(_) | None => fixed(&thread, &parts),
     })
+}
+
+/// What is wrong with a head that hyper lets pass: a request that two servers in a row could take for two different ones
+/// (RFC 9112, section 3.2), and one for a tunnel, whose response would have no body.
+fn malformed(parts: &Parts) -> Option<&'static str> {
+    if parts.method == Method::CONNECT {
+        return Some("CONNECT asks a proxy for a tunnel, and this is none");
+    }
+    if parts.version == Version::HTTP_11 && parts.headers.get_all(HOST).iter().take(2).count() != 1 {
+        return Some("a request of HTTP/1.1 has exactly one host field");
+    }
+    None
 }
 
 async fn hook(thread: &Thread, wire: &Wire, parts: Parts, body: Incoming) -> HttpResponse {

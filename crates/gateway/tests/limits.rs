@@ -148,6 +148,9 @@ async fn heads_that_are_too_large_or_no_http_get_a_problem() {
         ("NONSENSE\r\n\r\n".to_owned(), 400, "bad-request"),
         ("GET / HTTP/1.1\r\nhost x\r\n\r\n".to_owned(), 400, "bad-request"),
         ("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: two\r\n\r\n".to_owned(), 400, "bad-request"),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), 400, "bad-request"),
+        ("GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n".to_owned(), 400, "bad-request"),
+        ("CONNECT /hook/x HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 400, "bad-request"),
     ] {
         let mut client = gateway.connect().await;
         let answer = client.request(&head).await;
