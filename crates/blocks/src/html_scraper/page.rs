@@ -57,9 +57,6 @@ impl From<TooMuch> for Hurdle {
     }
 }
 
-/// How much of a page is parsed when it is only its beginning that matters, as a guess.
-const EARLY_BYTES: usize = 8 * 1024;
-
 /// Scrapes `page`. When all rules can be satisfied early, chunks begin small and grow with what is already parsed, so
 /// that asking whether it is enough costs a fixed share of the parsing and overshoots by no more than an eighth.
 pub(super) fn scrape(page: &str, rules: &Rules, calls: &mut dyn Calls) -> Result<Scraped, Hurdle> {
@@ -79,8 +76,7 @@ pub(super) fn scrape_in_chunks(
     calls: &mut dyn Calls,
     chunk_bytes: impl Fn(usize) -> usize,
 ) -> Result<Scraped, Hurdle> {
-    let likely_bytes = if rules.may_stop_early { page.len().min(EARLY_BYTES) } else { page.len() };
-    let mut parser = Parser::new(likely_bytes);
+    let mut parser = Parser::new();
     let mut walk = Walk::new(rules);
     let mut roots = Roots::default();
     while parser.consumed() < page.len() {

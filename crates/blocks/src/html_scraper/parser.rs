@@ -68,8 +68,8 @@ impl TokenSink for Tags {
 }
 
 impl Parser {
-    pub(super) fn new(page_bytes: usize) -> Self {
-        let builder = TreeBuilder::new(PageSink::new(page_bytes), TreeBuilderOpts::default());
+    pub(super) fn new() -> Self {
+        let builder = TreeBuilder::new(PageSink::new(), TreeBuilderOpts::default());
         let tags = Tags {
             builder,
             chunk: Cell::new(0),

@@ -34,13 +34,9 @@ pub(super) struct PageSink {
 }
 
 impl PageSink {
-    /// A sink for a page of which about `page_bytes` will be parsed.
-    pub(super) fn new(page_bytes: usize) -> Self {
-        // What the tree holds takes some twenty bytes of text each; too much room is never touched.
-        let mut html = Html::new_document();
-        html.tree = Tree::with_capacity(Node::Document, (page_bytes / 20).clamp(64, 64 * 1024));
+    pub(super) fn new() -> Self {
         Self {
-            inner: HtmlTreeSink::new(html),
+            inner: HtmlTreeSink::new(Html::new_document()),
             path: RefCell::default(),
             elements: Cell::new(0),
             excess: Cell::new(None),
