@@ -13,7 +13,7 @@ pub const FOR_EACH_ITEMS_MAX: usize = 10_000;
 /// Most memory the outputs of one `for_each` may take together, in bytes.
 pub const FOR_EACH_OUTPUT_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// Definitions whose derived forms (compiled selectors, ready replies) one thread keeps.
+/// Blocks whose derived forms (compiled selectors, ready requests and replies) one thread keeps.
 pub const PREPARED_MAX: usize = 1_024;
 
 /// First characters of a body shown in the message of a failed fetch.
