@@ -1,7 +1,7 @@
 //! The daemon: one loop around the kernel, the light pool, the control socket.
 //!
 //! Start with [`run`]. One thread runs the loop, the control connections and all waiting I/O; pool threads only compute.
-//! [`event_loop`] turns every [`inbound::Inbound`] into kernel events and performs the actions that come out.
+//! `event_loop` turns every `inbound::Inbound` into kernel events and performs the actions that come out.
 
 mod attempt;
 mod clock;
