@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Print a run's Workflow Control Block as JSON.
     Inspect(OneRun),
-    /// Print what a run logged.
+    /// Print what the blocks of a run logged.
     Logs(Logs),
     /// Stop runs: their running blocks are cancelled.
     Stop(ManyRuns),
@@ -82,8 +82,8 @@ pub(crate) struct Up {
     /// Serve a small shop on https://localhost:4000 and deploy the examples that read it.
     #[arg(long)]
     pub(crate) demo: bool,
-    /// Where the gateway listens; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+    /// Where the gateway listens, an IP address and a port; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", value_parser = listen, default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) supervisor: SupervisorOptions,
@@ -116,8 +116,8 @@ pub(crate) struct SupervisorOptions {
 /// `runlet gateway`.
 #[derive(Debug, Args)]
 pub(crate) struct Gateway {
-    /// Where it listens; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+    /// Where it listens, an IP address and a port; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", value_parser = listen, default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
 }
 
@@ -151,7 +151,7 @@ pub(crate) struct Run {
     /// A definition (a path that exists, or that ends in .json or .jsonc), else the name of a deployed workflow.
     #[arg(value_name = "FILE|NAME", value_hint = ValueHint::FilePath)]
     pub(crate) target: String,
-    /// Input of the run: JSON, `@FILE`, or `-` for stdin.
+    /// Input of the run: JSON, `@FILE`, or `-` for stdin. It stands in for the request of a hook: `{"query": {"a": "1"}}`.
     #[arg(short, long, value_name = "JSON")]
     pub(crate) input: Option<String>,
     /// Priority instead of the workflow's own, 0 to 9; higher runs first.
@@ -181,7 +181,7 @@ pub(crate) struct Ps {
 /// A command on one run.
 #[derive(Debug, Args)]
 pub(crate) struct OneRun {
-    /// Id of the run, or the beginning of it that no other run has.
+    /// Id of the run, or a beginning or an end of it that no other run has.
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
 }
@@ -189,7 +189,7 @@ pub(crate) struct OneRun {
 /// A command on several runs.
 #[derive(Debug, Args)]
 pub(crate) struct ManyRuns {
-    /// Ids of the runs, or beginnings of them that no other run has.
+    /// Ids of the runs, or beginnings or ends of them that no other run has.
     #[arg(required = true, value_name = "RUN")]
     pub(crate) runs: Vec<String>,
 }
@@ -229,6 +229,13 @@ fn priority(text: &str) -> Result<Priority, String> {
     text.parse().ok().and_then(Priority::new).ok_or_else(|| "a priority is a number from 0 to 9".to_owned())
 }
 
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok()).unwrap_or("8080");
+        format!("an IP address and a port are needed: 127.0.0.1:{port}, or 0.0.0.0:{port} for every interface")
+    })
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -263,6 +270,15 @@ mod tests {
         assert!(duration("s").is_err());
         assert!(duration("1d").is_err());
         assert!(duration("18446744073709551615h").is_err());
+    }
+
+    #[test]
+    fn an_address_to_listen_on_is_an_ip_and_a_port() {
+        assert!(listen("127.0.0.1:0").is_ok() && listen("[::1]:80").is_ok());
+        for text in ["8081", ":8081", "localhost:8081"] {
+            assert!(listen(text).is_err_and(|error| error.contains("127.0.0.1:8081")), "{text}");
+        }
+        assert!(listen("").is_err_and(|error| error.contains("127.0.0.1:8080")));
     }
 
     #[test]

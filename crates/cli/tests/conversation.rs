@@ -251,7 +251,7 @@ fn deploying_says_what_was_replaced() {
     let output = supervisor.runlet(&["deploy", "old.json", "-o", "jsonl"]);
     let one: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(one["replaced"], "ef".repeat(32));
-    assert_eq!(one["deployedAt"], "1970-01-01T00:00:01.5Z");
+    assert_eq!(one["deployedAt"], "1970-01-01T00:00:01.500Z");
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn runs_are_a_table_data_or_ids() {
     assert_eq!(stdout(&supervisor.runlet(&["ps", "--no-headers"])).lines().count(), 1);
     assert_eq!(stdout(&supervisor.runlet(&["ps", "-q"])), format!("{RUN}\n"));
     let runs: Value = serde_json::from_str(&stdout(&supervisor.runlet(&["ps", "-o", "json"]))).unwrap();
-    assert_eq!(runs[0]["createdAt"], "1970-01-01T00:00:01.5Z");
+    assert_eq!(runs[0]["createdAt"], "1970-01-01T00:00:01.500Z");
     assert_eq!(runs[0]["blockedOn"], "fetch localhost:4000");
     assert_eq!(stdout(&supervisor.runlet(&["ps", "-o", "jsonl"])).lines().count(), 1);
 }
@@ -300,7 +300,7 @@ fn logs_end_with_the_run() {
     let supervisor =
         Scripted::new(move |_| Say::Replies(vec![Reply::Log(vec![line(1)]), Reply::Log(vec![line(2)]), Reply::LogEnd]));
     let output = supervisor.runlet(&["logs", "x", "-f"]);
-    assert_eq!(stdout(&output), "1970-01-01T00:00:01.5Z  warn   page  nothing matched\n".repeat(2));
+    assert_eq!(stdout(&output), "1970-01-01T00:00:01.500Z  warn   page  nothing matched\n".repeat(2));
     let lines: Value = serde_json::from_str(&stdout(&supervisor.runlet(&["logs", "x", "-o", "json"]))).unwrap();
     assert_eq!(lines.as_array().unwrap().len(), 2);
     assert_eq!(lines[1]["sequence"], 2);

@@ -171,6 +171,7 @@ fn responses() {
         r#"[{ "type": "response", "status": "40{{ input }}" }]"#,
         r#"[{ "type": "response", "heders": {} }]"#,
         r#"[{ "type": "response", "header": { "transfer-encoding": "chunked" }, "body": { "{{ input }}": 1 } }]"#,
+        r#"[{ "type": "response", "headers": { "content-type": "jsn" } }]"#,
         r#"[{ "type": "response" }, { "type": "response" }]"#,
         r#"[{ "type": "response", "for_each": "{{ input }}" }]"#,
     ];

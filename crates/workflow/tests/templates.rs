@@ -150,8 +150,10 @@ fn what_is_missing_is_named_and_default_stands_in_for_it() {
 fn a_run_without_a_hook_has_an_empty_request() {
     let scope = Scope { hook: None, ..scope() };
     assert_eq!(render_in("{{ hook.query.q | default('x') }}", &json!({}), &scope), Ok(json!("x")));
-    let error = render_in("{{ hook.query.q }}", &json!({}), &scope).unwrap_err();
-    assert!(error.help.unwrap().starts_with("no hook started this run"));
+    for hook in [None, Some(Arc::new(json!(null)))] {
+        let error = render_in("{{ hook.query.q }}", &json!({}), &Scope { hook, ..scope.clone() }).unwrap_err();
+        assert!(error.help.unwrap().starts_with("no request started this run"));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{CommandError, Setting};
 use crate::args::Logs;
 use crate::exit_code::ExitCode;
 use crate::output::view::LogView;
-use crate::output::{self, Format, events};
+use crate::output::{self, Format, events, note};
 
 /// Prints the lines as they come; with `-f` until the run ends. `-o json` prints one array, so it waits for the end.
 ///
@@ -22,6 +22,7 @@ pub(crate) fn perform(here: &Setting, args: Logs) -> Result<ExitCode, CommandErr
     let mut client = here.connect()?;
     let id = client.send(Request::Logs { run: args.run.run, follow: args.follow })?;
     let mut kept: Vec<LogLine> = Vec::new();
+    let mut said = false;
     loop {
         let reply = client.next(id)?;
         if let Reply::LogEnd = reply {
@@ -31,11 +32,14 @@ pub(crate) fn perform(here: &Setting, args: Logs) -> Result<ExitCode, CommandErr
         if here.format == Format::Json {
             kept.extend(lines);
         } else {
+            said |= !lines.is_empty();
             print(here.format, &lines)?;
         }
     }
-    if here.format == Format::Json {
-        print(here.format, &kept)?;
+    match here.format {
+        Format::Json => print(here.format, &kept)?,
+        Format::Table if !said => note("nothing was logged; `runlet inspect` shows how the run went"),
+        Format::Table | Format::Jsonl => {}
     }
     Ok(ExitCode::Ok)
 }

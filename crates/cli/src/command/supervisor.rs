@@ -2,6 +2,9 @@
 
 use std::num::NonZeroUsize;
 
+use runlet_ipc::BindError;
+use runlet_supervisor::Error;
+
 use super::CommandError;
 use crate::args::Supervisor;
 use crate::exit_code::ExitCode;
@@ -28,12 +31,15 @@ pub(crate) fn perform(args: Supervisor) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::Ok)
 }
 
-fn explained(error: &runlet_supervisor::Error) -> CommandError {
+fn explained(error: &Error) -> CommandError {
     let message = format!("the supervisor cannot start: {error}");
-    CommandError::Failed {
-        message,
-        help: Some(
-            "`runlet status` says whether one is running already; --state DIR starts another beside it".to_owned(),
-        ),
-    }
+    let help = match error {
+        Error::Bind(BindError::AlreadyRunning(_) | BindError::Starting(_)) => {
+            Some("`runlet status` says how it is; --state DIR starts another beside it")
+        }
+        Error::Bind(_) => Some("--state DIR chooses another directory"),
+        Error::Fetch(_) => Some("the file is what --ca-file or RUNLET_CA_FILE names"),
+        Error::Runtime(_) => None,
+    };
+    CommandError::Failed { message, help: help.map(str::to_owned) }
 }

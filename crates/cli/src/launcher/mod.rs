@@ -196,7 +196,7 @@ async fn deploy_all(
 async fn redeploy(socket: PathBuf, sources: Arc<[SourceText]>) {
     match deploy_all(socket, sources, Format::Table).await {
         Ok((deployed, _)) => note(&format!(
-            "{} workflow(s) deployed again; those deployed by hand since the start, and all runs, are gone",
+            "deployed again: {}; what was deployed by hand since the start, and all runs, are gone",
             deployed.len()
         )),
         Err(error) => error.report(),

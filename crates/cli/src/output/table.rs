@@ -113,8 +113,19 @@ impl Table {
         for column in self.table.column_iter_mut() {
             column.set_padding((0, 2));
         }
-        self.table.trim_fmt()
+        trimmed(&self.table.trim_fmt())
     }
+}
+
+/// The names of columns are padded inside their colours, where [`comfy_table::Table::trim_fmt`] finds nothing to trim: one
+/// long last cell would make the headline wrap.
+fn trimmed(table: &str) -> String {
+    const COLOURS_END: &str = "\u{1b}[0m";
+    let line = |line: &str| match line.strip_suffix(COLOURS_END) {
+        Some(styled) => format!("{}{COLOURS_END}", styled.trim_end()),
+        None => line.to_owned(),
+    };
+    table.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -147,6 +158,11 @@ mod tests {
         assert!(lines[1].starts_with("01932c07-1f3e-7abc-8def-0123456789ab  headlines  BLOCKED  light  5"));
         assert!(lines[1].ends_with("fetch localhost:4000"));
         assert_eq!(runs(&[run], false).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_styled_headline_is_no_longer_than_its_names() {
+        assert_eq!(trimmed("\u{1b}[1mDETAIL      \u{1b}[0m\nx"), "\u{1b}[1mDETAIL\u{1b}[0m\nx");
     }
 
     #[test]

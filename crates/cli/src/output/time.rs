@@ -2,15 +2,17 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ::time::OffsetDateTime;
 use ::time::format_description::well_known::Rfc3339;
-use ::time::{Duration, OffsetDateTime};
 
-/// A Unix time in milliseconds as RFC 3339 in UTC: `2026-11-22T20:18:23.5Z`.
+/// A Unix time in milliseconds as RFC 3339 in UTC: `2026-11-22T20:18:23.500Z`. Always three digits behind the point, so
+/// that the order of the texts is the order of the times.
 pub(crate) fn rfc3339(unix_ms: u64) -> String {
-    i64::try_from(unix_ms)
+    i64::try_from(unix_ms / 1_000)
         .ok()
-        .and_then(|ms| OffsetDateTime::UNIX_EPOCH.checked_add(Duration::milliseconds(ms)))
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
         .and_then(|time| time.format(&Rfc3339).ok())
+        .and_then(|text| Some(format!("{}.{:03}Z", text.strip_suffix('Z')?, unix_ms % 1_000)))
         // Only a clock that is thousands of years off gets here; the number is still worth more than nothing.
         .unwrap_or_else(|| unix_ms.to_string())
 }
@@ -47,8 +49,8 @@ mod tests {
 
     #[test]
     fn times_are_rfc_3339() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
-        assert_eq!(rfc3339(1_795_378_703_500), "2026-11-22T20:18:23.5Z");
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_795_378_703_500), "2026-11-22T20:18:23.500Z");
         assert_eq!(rfc3339(u64::MAX), u64::MAX.to_string());
     }
 

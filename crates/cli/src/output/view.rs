@@ -1,5 +1,7 @@
 //! What `-o json` prints: the messages of the control socket with times as RFC 3339 text (`createdAt`), not as numbers.
 
+use std::time::Duration;
+
 use runlet_proto::control::{LogLine, RunEnd, RunEvent, RunEventKind, RunSummary, SupervisorStatus, WorkflowSummary};
 use serde::Serialize;
 use serde_json::Value;
@@ -158,7 +160,7 @@ pub(crate) struct EventView<'a> {
 enum WhatView<'a> {
     BlockStarted { attempt: u32 },
     Blocked { on: &'a str },
-    BlockEnded { status: &'a str, error: Option<&'a str>, elapsed_us: u64 },
+    BlockEnded { status: &'a str, error: Option<&'a str>, elapsed_ms: f64 },
     RetryScheduled { delay_ms: u64 },
     State { state: &'a str },
     Log { line: LogView<'a> },
@@ -170,7 +172,8 @@ impl<'a> From<&'a RunEvent> for EventView<'a> {
             RunEventKind::BlockStarted { attempt } => WhatView::BlockStarted { attempt: *attempt },
             RunEventKind::Blocked { on } => WhatView::Blocked { on },
             RunEventKind::BlockEnded { status, error, elapsed_us } => {
-                WhatView::BlockEnded { status: status.as_str(), error: error.as_deref(), elapsed_us: *elapsed_us }
+                let elapsed_ms = Duration::from_micros(*elapsed_us).as_secs_f64() * 1_000.0;
+                WhatView::BlockEnded { status: status.as_str(), error: error.as_deref(), elapsed_ms }
             }
             RunEventKind::RetryScheduled { delay_ms } => WhatView::RetryScheduled { delay_ms: *delay_ms },
             RunEventKind::State(state) => WhatView::State { state: state.as_str() },
@@ -229,14 +232,14 @@ mod tests {
             what: RunEventKind::BlockEnded {
                 status: BlockStatus::Failed,
                 error: Some("refused".to_owned()),
-                elapsed_us: 12,
+                elapsed_us: 12_500,
             },
         };
         assert_eq!(
             serde_json::to_value(EventView::from(&event)).unwrap(),
             json!({
-                "run": "00000000-0000-0000-0000-000000000001", "at": "1970-01-01T00:00:01.5Z", "block": "page",
-                "event": "block-ended", "status": "FAILED", "error": "refused", "elapsedUs": 12
+                "run": "00000000-0000-0000-0000-000000000001", "at": "1970-01-01T00:00:01.500Z", "block": "page",
+                "event": "block-ended", "status": "FAILED", "error": "refused", "elapsedMs": 12.5
             })
         );
     }

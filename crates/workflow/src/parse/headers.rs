@@ -33,7 +33,10 @@ pub(crate) fn read(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Vec<(String,
                     Some(object) if !object.properties.is_empty() => {
                         pairs(object, &element.place, &mut headers, report);
                     }
-                    Some(_) | None => element.expected("an object with one header field", report),
+                    Some(_) | None => {
+                        let finding = element.mismatch("an object with one header field");
+                        element.refuse(finding.help(r#"such as { "content-type": "json" }"#), report);
+                    }
                 }
             }
         }
@@ -74,10 +77,17 @@ fn check_value(value: TextTemplate, name: &str, spot: &Spot<'_, '_>, report: &mu
         let finding = Finding::new("invalid-value", "a header value cannot hold line breaks or control characters");
         spot.refuse(finding, report);
     }
-    if matches!(name, "content-type" | "accept")
-        && let Some((_, long)) = SHORT_MEDIA_TYPES.iter().find(|(short, _)| *short == text)
-    {
+    if !matches!(name, "content-type" | "accept") {
+        return value;
+    }
+    if let Some((_, long)) = SHORT_MEDIA_TYPES.iter().find(|(short, _)| *short == text) {
         return TextTemplate::from_literal(*long);
+    }
+    if !text.contains('/') {
+        let message = format!("`{}` is no media type", clip(text));
+        let finding = Finding::new("invalid-value", message)
+            .help("such as \"application/json\"; `json`, `html`, `text`, `xml` and `csv` are short for theirs");
+        spot.refuse(finding, report);
     }
     value
 }

@@ -30,6 +30,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Finding> {
         return Err(refused("it has no unit").help(duration_hint(digits)));
     }
     let Some((_, seconds)) = DURATION_UNITS.iter().find(|(known, _)| *known == unit) else {
+        if unit.contains(|c: char| c.is_ascii_digit()) {
+            return Err(
+                refused("it has more than one number").help("one number and one unit: \"90m\" is an hour and a half")
+            );
+        }
         return Err(refused(&format!("there is no unit `{}`", clipped(unit))).help("units are ms, s, m, h and d"));
     };
     let total = number * seconds;
@@ -109,6 +114,7 @@ mod tests {
         for bad in ["", "s", "30", "-1s", "1 fortnight", "1e9s", "366d", "1.2.3s", "９s", "NaNs", "infs"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+        assert!(duration("1h30m").unwrap_err().help.unwrap().contains("90m"));
         assert_eq!(duration("30").unwrap_err().help.unwrap(), "write \"30s\" or \"30ms\"");
     }
 

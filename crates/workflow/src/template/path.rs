@@ -77,10 +77,13 @@ impl Path {
     }
 
     fn without_document(&self) -> TemplateError {
-        TemplateError::new(TemplateErrorKind::Undefined, format!("`{self}` is undefined")).with_help(match self.root {
-            Root::Block(_) => "the block has no output in this run",
-            Root::Input | Root::Hook | Root::Run | Root::Item | Root::Index => "it exists inside `for_each` only",
-        })
+        // That the block comes before this one was checked when the definition was read.
+        let (cause, help) = match self.root {
+            Root::Block(_) => (": the block was skipped", "`| default(…)` gives a value for that case"),
+            Root::Input | Root::Hook | Root::Run | Root::Item | Root::Index => ("", "it exists inside `for_each` only"),
+        };
+        let message = format!("`{self}` is undefined{cause}");
+        TemplateError::new(TemplateErrorKind::Undefined, message).with_help(help)
     }
 
     /// Says which member is missing of what, and which one was probably meant.
@@ -103,8 +106,10 @@ impl Path {
             }
         };
         let error = TemplateError::new(TemplateErrorKind::Undefined, message);
-        if self.root == Root::Hook && scope.hook.is_none() {
-            return error.with_help("no hook started this run; `| default(…)` gives a value for that case");
+        if self.root == Root::Hook && scope.hook.as_deref().is_none_or(Value::is_null) {
+            return error.with_help(
+                "no request started this run; `runlet run --input` can stand in for one, `| default(…)` for a part of it",
+            );
         }
         error.with_help(help.map_or_else(
             || "`| default(…)` gives a value for that case".to_owned(),
