@@ -46,9 +46,9 @@ pub(crate) const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// What reqwest's own connect timeout is later than that, so that ours is the one that speaks.
 pub(crate) const CONNECT_TIMEOUT_LAG: Duration = Duration::from_secs(1);
 
-/// Idle connections kept per server and pool. Not less than the calls a busy server gets at once, or each burst would
-/// close and open connections.
-pub(crate) const IDLE_CONNECTIONS_PER_HOST_MAX: usize = 256;
+/// Idle connections kept per server and pool. A busy server's connections are hardly ever idle, so more would only be
+/// used after a pause; each may hold a read buffer of some 400 KiB.
+pub(crate) const IDLE_CONNECTIONS_PER_HOST_MAX: usize = 32;
 
 /// How long an idle connection is kept.
 pub(crate) const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(30);

@@ -35,7 +35,8 @@ pub(crate) fn summary(control_block: &WorkflowControlBlock<Payload>, clock: &Clo
     }
 }
 
-/// The whole control block. `program` names the block kinds of a live run; an ended run's is gone.
+/// The whole control block. `program` names the kinds of the blocks: a live run's own, or what is deployed still of an
+/// ended run's; without it they are null.
 pub(crate) fn inspect(
     control_block: &WorkflowControlBlock<Payload>,
     program: Option<&Program>,

@@ -38,7 +38,7 @@ pub(crate) struct Core {
     /// Where calls under way send their answers.
     pub(crate) loop_queue: mpsc::Sender<Inbound>,
     pub(crate) phase: Phase,
-    /// Whether anything ran since memory was last given back.
+    /// Whether a run has ended since the loop last looked.
     pub(crate) worked: bool,
     pub(crate) started_at_ms: u64,
 }

@@ -58,7 +58,7 @@ async fn serve(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
     let accepting = tokio::spawn(accept_connections(listener, loop_queue));
     tracing::info!(socket = %config.socket().display(), slots = config.slots, "the supervisor is ready");
     ready();
-    EventLoop { core, inbound, accepting, config, drain_deadline: None, release_at: None }.run().await;
+    EventLoop { core, inbound, accepting, config, drain_deadline: None, idle_since: None, releases: 0 }.run().await;
     signals.abort();
     Ok(())
 }
@@ -115,8 +115,10 @@ struct EventLoop {
     config: Config,
     /// When the drain is over, once it has begun.
     drain_deadline: Option<Instant>,
-    /// When memory is to be given back, unless a run comes first.
-    release_at: Option<Instant>,
+    /// Since when no run lives, once one did.
+    idle_since: Option<Instant>,
+    /// How often memory was given back since then.
+    releases: usize,
 }
 
 impl EventLoop {
@@ -167,26 +169,31 @@ impl EventLoop {
         self.release_memory_when_idle();
     }
 
-    /// Gives freed memory back to the system a while after the last run has ended: once, not periodically.
+    /// Gives freed memory back to the system when the last run has ended a while ago: at the times that
+    /// [`RELEASE_MEMORY_AFTER`] names and never again until further runs have come and gone.
     fn release_memory_when_idle(&mut self) {
         let Some(release) = self.config.release_memory else { return };
         if !self.core.runs.is_empty() {
-            self.core.worked = true;
-            self.release_at = None;
-        } else if self.core.worked && self.release_at.is_none() {
-            self.release_at = Some(Instant::now() + RELEASE_MEMORY_AFTER);
+            self.idle_since = None;
+            return;
         }
-        if self.release_at.is_some_and(|at| at <= Instant::now()) {
-            self.core.worked = false;
-            self.release_at = None;
+        if std::mem::take(&mut self.core.worked) {
+            (self.idle_since, self.releases) = (Some(Instant::now()), 0);
+        }
+        if self.release_due().is_some_and(|due| due <= Instant::now()) {
+            self.releases += 1;
             release();
         }
+    }
+
+    fn release_due(&self) -> Option<Instant> {
+        Some(self.idle_since? + *RELEASE_MEMORY_AFTER.get(self.releases)?)
     }
 
     /// Sets the timer to what is due next; without anything due there is no timer and no wake-up.
     fn arm(&self, timer: std::pin::Pin<&mut Sleep>, armed: &mut Option<Instant>) {
         let kernel_due = self.core.kernel.poll_timeout().map(|time| self.core.clock.instant(time));
-        let due = [kernel_due, self.drain_deadline, self.release_at].into_iter().flatten().min();
+        let due = [kernel_due, self.drain_deadline, self.release_due()].into_iter().flatten().min();
         if due != *armed {
             *armed = due;
             if let Some(due) = due {

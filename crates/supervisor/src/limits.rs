@@ -62,5 +62,6 @@ pub const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a pool thread waits for work before it ends.
 pub const IDLE_THREAD_ENDS_AFTER: Duration = Duration::from_millis(300);
 
-/// How long after the last run memory is given back to the system.
-pub const RELEASE_MEMORY_AFTER: Duration = Duration::from_millis(500);
+/// How long after the last run memory is given back to the system: soon, and once more when idle connections to other
+/// servers have been closed, whose buffers may be large.
+pub const RELEASE_MEMORY_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(35)];

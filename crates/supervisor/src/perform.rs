@@ -45,6 +45,7 @@ impl Core {
     /// A run reached its terminal state: everybody who waits is answered, and the history takes over.
     fn ended(&mut self, run: RunId, state: RunState) {
         self.ended.count(state);
+        self.worked = true;
         let (Some(control_block), Some(mut record)) = (self.kernel.forget(run), self.runs.remove(&run)) else { return };
         if let Some(waiter) = record.waiter.take() {
             let answer = hook_answer(&control_block);
@@ -120,7 +121,7 @@ impl Core {
             Pending::Hook(run) => {
                 let waiter = self.runs.get_mut(&run).and_then(|record| record.waiter.take());
                 if waiter.is_some_and(|waiter| waiter.stop_on_disconnect) {
-                    self.report(runlet_kernel::Event::Stop { run, reason: "its client went away".into() });
+                    self.report(runlet_kernel::Event::Stop { run, reason: "nobody waits for its reply any more".into() });
                 }
             }
             Pending::Follow(run) => {

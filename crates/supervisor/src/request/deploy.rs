@@ -37,7 +37,10 @@ impl Core {
             return Err(refusal(RefusalKind::Overloaded, message).with_help("remove some: runlet remove NAME"));
         }
         let name = definition.name.clone();
-        let replaced = self.registry.deploy(Program::new(definition), self.clock.unix_ms(self.clock.now()));
+        // What is live already is live since it was deployed first.
+        let since = self.registry.get(&name).filter(|live| live.program.definition.version == definition.version);
+        let since = since.map_or_else(|| self.clock.unix_ms(self.clock.now()), |live| live.deployed_at_ms);
+        let replaced = self.registry.deploy(Program::new(definition), since);
         let replaced = replaced.map(|deployed| deployed.program.definition.version.clone());
         let Some(deployed) = self.registry.get(&name) else {
             return Err(refusal(RefusalKind::Protocol, "the workflow was not deployed"));

@@ -35,7 +35,10 @@ impl Core {
             }
             (None, Some(ended)) => {
                 let log = ended.log.lines();
-                let mut json = control_block::inspect(&ended.control_block, None, &log, &self.clock, now);
+                let plan = &ended.control_block.plan;
+                let deployed = self.registry.get(&plan.workflow).map(|deployed| &deployed.program);
+                let program = deployed.filter(|program| program.definition.version == *plan.version);
+                let mut json = control_block::inspect(&ended.control_block, program, &log, &self.clock, now);
                 if ended.shortened {
                     json["shortened"] = "inputs and outputs over 64 KiB are not kept once a run has ended".into();
                 }

@@ -35,12 +35,24 @@ impl Core {
         // A remembered run is known to `find` but no longer to the kernel.
         if let Some(ended) = self.history.get(run) {
             let state = ended.control_block.state;
-            return Err(refusal(RefusalKind::Conflict, format!("the run has ended: it is {state}")));
+            return Err(refusal(RefusalKind::Conflict, format!("run {run} has ended: it is {state}")));
         }
         self.tell(event).map_err(|rejected| conflict(&rejected))
     }
 }
 
 fn conflict(rejected: &Rejected) -> Refusal {
-    refusal(RefusalKind::Conflict, rejected.to_string()).with_help("see its state: runlet ps -a")
+    let refused = refusal(RefusalKind::Conflict, rejected.to_string());
+    match rejected {
+        Rejected::AlreadyPaused { run } => refused.with_help(format!("let it go on: runlet resume {run}")),
+        // It says itself what the run is; there is nothing to be done.
+        Rejected::NotPaused { .. } => refused,
+        Rejected::Full { .. }
+        | Rejected::DuplicateRun { .. }
+        | Rejected::UnknownRun { .. }
+        | Rejected::AlreadyEnded { .. }
+        | Rejected::OverMemoryBudget { .. }
+        | Rejected::BadPlan { .. }
+        | Rejected::Illegal { .. } => refused.with_help("see its state: runlet ps -a"),
+    }
 }
