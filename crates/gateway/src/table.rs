@@ -96,7 +96,10 @@ impl Table {
         if path.len() > SUGGESTION_BYTES_MAX {
             return None;
         }
-        let score = |known: &String| strsim::normalized_damerau_levenshtein(&fill(known, path), path);
+        let score = |known: &String| {
+            let (known, path) = literals(known, path);
+            strsim::normalized_damerau_levenshtein(&known, &path)
+        };
         let scored = self.paths.iter().take(SUGGESTION_ROUTES_MAX).map(|known| (score(known), known));
         let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
         (best.0 >= SIMILARITY_MIN).then(|| best.1.clone())
@@ -137,14 +140,20 @@ fn pattern(path: &str) -> (String, Vec<String>) {
     (pattern, names)
 }
 
-/// A definition's path with its parameters filled from the segments of an actual one, for a fair comparison.
-fn fill(known: &str, path: &str) -> String {
-    let mut segments = path.split('/');
-    let filled = known.split('/').map(|segment| {
-        let given = segments.next();
-        if segment.starts_with(':') { given.unwrap_or(segment) } else { segment }
-    });
-    filled.collect::<Vec<_>>().join("/")
+/// A definition's path and an actual one, both without the segments where the definition has a parameter: any value fits
+/// there, and a long one would make all else look alike. A parameter that is not given stays, and counts as missing.
+fn literals(known: &str, path: &str) -> (String, String) {
+    let (mut known_rest, mut path_rest) = (Vec::new(), Vec::new());
+    let mut given = path.split('/');
+    for segment in known.split('/') {
+        let value = given.next();
+        if !segment.starts_with(':') || value.is_none() {
+            known_rest.push(segment);
+            path_rest.extend(value);
+        }
+    }
+    path_rest.extend(given);
+    (known_rest.join("/"), path_rest.join("/"))
 }
 
 #[cfg(test)]
@@ -204,6 +213,8 @@ mod tests {
         let table = table(&[("shop/:id", &["GET"]), ("prices/today", &["GET"])]);
         assert_eq!(find(&table, &Method::GET, "/prices/todya"), "404 prices/today");
         assert_eq!(find(&table, &Method::GET, "/shpo/4711"), "404 shop/:id");
+        assert_eq!(find(&table, &Method::GET, "/post/4711"), "404 ");
+        assert_eq!(find(&table, &Method::GET, "/weather/a-very-long-value"), "404 ");
         assert_eq!(find(&table, &Method::GET, "/shop/"), "404 ");
         assert_eq!(find(&table, &Method::GET, "/prices/today/"), "404 prices/today");
         assert_eq!(find(&table, &Method::GET, "/something/else"), "404 ");

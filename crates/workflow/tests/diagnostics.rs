@@ -172,6 +172,7 @@ fn responses() {
         r#"[{ "type": "response", "heders": {} }]"#,
         r#"[{ "type": "response", "header": { "transfer-encoding": "chunked" }, "body": { "{{ input }}": 1 } }]"#,
         r#"[{ "type": "response", "headers": { "content-type": "jsn" } }]"#,
+        r#"[{ "type": "response", "status": "{{ hook.a\nb\u001bm }}" }]"#,
         r#"[{ "type": "response" }, { "type": "response" }]"#,
         r#"[{ "type": "response", "for_each": "{{ input }}" }]"#,
     ];

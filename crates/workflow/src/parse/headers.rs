@@ -76,6 +76,7 @@ fn check_value(value: TextTemplate, name: &str, spot: &Spot<'_, '_>, report: &mu
     if text.chars().any(|c| c.is_control() && c != '\t') {
         let finding = Finding::new("invalid-value", "a header value cannot hold line breaks or control characters");
         spot.refuse(finding, report);
+        return value;
     }
     if !matches!(name, "content-type" | "accept") {
         return value;

@@ -134,8 +134,8 @@ impl<'t> Report<'t> {
         let (line, column) = self.position(range.start);
         self.found.push(Diagnostic {
             code: finding.code,
-            message: finding.message,
-            help: finding.help,
+            message: on_one_line(finding.message),
+            help: finding.help.map(on_one_line),
             file: self.file.to_owned(),
             line,
             column,
@@ -184,4 +184,24 @@ impl<'t> Report<'t> {
         // A document is at most DOCUMENT_BYTES_MAX long, far below what a u32 counts.
         (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
+}
+
+/// What a document quotes may hold line breaks and the control sequences of terminals; a message shows them as JSON would.
+fn on_one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '\n' => line.push_str("\\n"),
+            '\t' => line.push_str("\\t"),
+            '\r' => line.push_str("\\r"),
+            c if c.is_control() => {
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            }
+            c => line.push(c),
+        }
+    }
+    line
 }
