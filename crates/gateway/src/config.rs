@@ -36,6 +36,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// For requests in flight once a shutdown began.
     pub drain_timeout: Duration,
+    /// Called on each thread a while after its last connection has ended: gives freed memory back to the system.
+    pub release_memory: Option<fn()>,
 }
 
 impl Config {
@@ -56,6 +58,7 @@ impl Config {
             idle_timeout: IDLE_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
+            release_memory: None,
         }
     }
 

@@ -83,3 +83,6 @@ pub const SUGGESTION_ROUTES_MAX: usize = 256;
 
 /// Longest unknown path for which the nearest is looked up, in bytes.
 pub const SUGGESTION_BYTES_MAX: usize = 128;
+
+/// How long after a thread's last connection memory is given back to the system.
+pub const RELEASE_MEMORY_AFTER: Duration = Duration::from_millis(500);

@@ -11,13 +11,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, error, warn};
 
 use crate::body::Held;
 use crate::config::Config;
 use crate::connection;
-use crate::limits::{ACCEPT_PAUSE, FAREWELL_TIMEOUT, FIRST_ROUTES_TIMEOUT, REFUSALS_MAX};
+use crate::limits::{ACCEPT_PAUSE, FAREWELL_TIMEOUT, FIRST_ROUTES_TIMEOUT, REFUSALS_MAX, RELEASE_MEMORY_AFTER};
 use crate::link::Link;
 use crate::link_task;
 
@@ -89,15 +89,27 @@ async fn accept(
 ) {
     let connections_max = thread.config.share(thread.config.connections_max);
     let mut refusals = JoinSet::new();
+    // When memory is to be given back: a while after the last connection has ended, unless another comes first.
+    let mut release_at = None;
     loop {
         tokio::select! {
             biased;
             // A sender that is gone means that the process ends.
             _ = stage.wait_for(|stage| *stage != Stage::Serving) => return,
-            Some(ended) = connections.join_next() => log_panic(ended),
+            Some(ended) = connections.join_next() => {
+                log_panic(ended);
+                release_at = connections.is_empty().then(|| Instant::now() + RELEASE_MEMORY_AFTER);
+            }
             Some(_) = refusals.join_next() => {}
+            () = sleep_until(release_at.unwrap_or_else(Instant::now)), if release_at.is_some() => {
+                release_at = None;
+                if let Some(release) = thread.config.release_memory {
+                    release();
+                }
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if connections.len() < connections_max => {
+                    release_at = None;
                     connections.spawn_local(connection::run(stream, Rc::clone(thread)));
                 }
                 Ok((stream, _)) => refuse(stream, &mut refusals),

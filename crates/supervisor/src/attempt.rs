@@ -158,9 +158,9 @@ mod tests {
             });
             announced.recv().expect("the thread announces that it parks");
             if cancelled {
-                control.cancel()
+                control.cancel();
             } else {
-                control.go_on()
+                control.go_on();
             }
             assert_eq!(thread.join().expect("the thread does not panic").is_err(), cancelled);
         }

@@ -33,7 +33,7 @@ pub const POOL_STACK_BYTES: usize = 2 * 1024 * 1024;
 pub const HISTORY_RUNS_MAX: usize = 1_000;
 
 /// Bytes of inputs, outputs and log lines that the remembered runs may hold together.
-pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const HISTORY_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Bytes of one input or output that are remembered of an ended run; a larger one is forgotten and marked so.
 pub const HISTORY_OUTPUT_BYTES_MAX: usize = 64 * 1024;

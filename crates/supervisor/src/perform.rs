@@ -86,24 +86,24 @@ impl Core {
             }
             Observation::Retry { delay } => RunEventKind::RetryScheduled { delay_ms: delay.as_ms() },
         };
-        self.tell_followers(run, block, what);
+        self.tell_followers(run, block.as_deref(), &what);
     }
 
-    fn tell_followers(&mut self, run: RunId, block: Option<String>, what: RunEventKind) {
+    fn tell_followers(&self, run: RunId, block: Option<&str>, what: &RunEventKind) {
         let at_ms = self.clock.unix_ms(self.clock.now());
         let Some(record) = self.runs.get(&run) else { return };
-        for follower in record.followers.clone() {
-            let event = RunEvent { run, at_ms, block: block.clone(), what: what.clone() };
-            self.send(follower, Reply::Event(event));
+        for follower in &record.followers {
+            let event = RunEvent { run, at_ms, block: block.map(str::to_owned), what: what.clone() };
+            self.send(*follower, Reply::Event(event));
         }
     }
 
-    pub(crate) fn tell_log_followers(&mut self, run: RunId, line: LogLine) {
+    pub(crate) fn tell_log_followers(&self, run: RunId, line: LogLine) {
         let Some(record) = self.runs.get(&run) else { return };
-        for follower in record.log_followers.clone() {
-            self.send(follower, Reply::Log(vec![line.clone()]));
+        for follower in &record.log_followers {
+            self.send(*follower, Reply::Log(vec![line.clone()]));
         }
-        self.tell_followers(run, line.block.clone(), RunEventKind::Log(line));
+        self.tell_followers(run, line.block.clone().as_deref(), &RunEventKind::Log(line));
     }
 
     /// A client is gone: what it waited for is given up, unless it said otherwise.
@@ -121,7 +121,10 @@ impl Core {
             Pending::Hook(run) => {
                 let waiter = self.runs.get_mut(&run).and_then(|record| record.waiter.take());
                 if waiter.is_some_and(|waiter| waiter.stop_on_disconnect) {
-                    self.report(runlet_kernel::Event::Stop { run, reason: "nobody waits for its reply any more".into() });
+                    self.report(runlet_kernel::Event::Stop {
+                        run,
+                        reason: "nobody waits for its reply any more".into(),
+                    });
                 }
             }
             Pending::Follow(run) => {

@@ -59,10 +59,10 @@ impl RunLog {
             text.truncate(text.floor_char_boundary(LOG_LINE_BYTES_MAX));
             text.push('…');
         }
-        if self.lines.len() >= LOG_LINES_MAX {
-            if let Some(oldest) = self.lines.pop_front() {
-                self.bytes -= oldest.text.len();
-            }
+        if self.lines.len() >= LOG_LINES_MAX
+            && let Some(oldest) = self.lines.pop_front()
+        {
+            self.bytes -= oldest.text.len();
         }
         self.written += 1;
         self.bytes += text.len();

@@ -4,7 +4,7 @@ use super::{CommandError, Setting};
 use crate::args::Gateway;
 use crate::exit_code::ExitCode;
 use crate::launcher::child;
-use crate::logging;
+use crate::{logging, memory};
 
 /// Runs until SIGTERM or SIGINT. Prints `ready ADDRESS` on stdout once it listens.
 ///
@@ -13,7 +13,8 @@ use crate::logging;
 pub(crate) fn perform(here: &Setting, args: &Gateway) -> Result<ExitCode, CommandError> {
     child::follow_launcher()?;
     logging::start()?;
-    let config = runlet_gateway::Config::new(args.listen, here.socket());
+    let mut config = runlet_gateway::Config::new(args.listen, here.socket());
+    config.release_memory = Some(memory::release);
     runlet_gateway::run(config, |address| child::say_ready(&address.to_string())).map_err(|error| {
         CommandError::Failed {
             message: format!("the gateway cannot start: {error}"),

@@ -14,8 +14,8 @@ use crate::run_record::RequestId;
 
 impl Core {
     /// Checks a definition against the language and against the other workflows, and makes it live.
-    pub(crate) fn deploy(&mut self, from: RequestId, source: SourceText) {
-        match self.check_and_deploy(&source) {
+    pub(crate) fn deploy(&mut self, from: RequestId, source: &SourceText) {
+        match self.check_and_deploy(source) {
             Ok(reply) => {
                 self.send(from, reply);
                 self.tell_route_watchers();

@@ -19,10 +19,10 @@ impl Core {
             return self.refuse(from, refusal(RefusalKind::Overloaded, overload).with_help("try again later"));
         }
         match request {
-            Request::Deploy(source) => self.deploy(from, source),
+            Request::Deploy(source) => self.deploy(from, &source),
             Request::Remove { workflow } => self.remove(from, &workflow),
             Request::Workflows => self.workflows(from),
-            Request::Start(start) => self.start(from, start),
+            Request::Start(start) => self.start(from, &start),
             Request::Hook(hook) => self.hook(from, hook),
             Request::Abandon { id } => self.abandon(RequestId { id, ..from }),
             Request::Runs { all } => self.list_runs(from, all),

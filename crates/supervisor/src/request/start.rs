@@ -17,14 +17,14 @@ use crate::run_record::{HookWaiter, RequestId, RunRecord};
 
 impl Core {
     /// Starts a run for the CLI.
-    pub(crate) fn start(&mut self, from: RequestId, start: Start) {
+    pub(crate) fn start(&mut self, from: RequestId, start: &Start) {
         match self.try_start(from, start) {
             Ok(()) => {}
             Err(refusal) => self.refuse(from, refusal),
         }
     }
 
-    fn try_start(&mut self, from: RequestId, start: Start) -> Result<(), Refusal> {
+    fn try_start(&mut self, from: RequestId, start: &Start) -> Result<(), Refusal> {
         let program = match &start.target {
             Target::Workflow(name) => self.deployed(name)?,
             Target::Inline(source) => Program::new(parse(source)?),
@@ -90,11 +90,10 @@ impl Core {
         self.runs.insert(run, record);
         self.tell(Event::Submit(Submit { run, plan, input, priority, observe })).map_err(|rejected| {
             self.runs.remove(&run);
-            match rejected {
-                Rejected::Full { .. } => {
-                    refusal(RefusalKind::Overloaded, rejected.to_string()).with_help("try again when runs have ended")
-                }
-                other => refusal(RefusalKind::Conflict, other.to_string()),
+            if let Rejected::Full { .. } = rejected {
+                refusal(RefusalKind::Overloaded, rejected.to_string()).with_help("try again when runs have ended")
+            } else {
+                refusal(RefusalKind::Conflict, rejected.to_string())
             }
         })?;
         Ok(run)
