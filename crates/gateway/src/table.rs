@@ -141,15 +141,20 @@ fn pattern(path: &str) -> (String, Vec<String>) {
 }
 
 /// A definition's path and an actual one, both without the segments where the definition has a parameter: any value fits
-/// there, and a long one would make all else look alike. A parameter that is not given stays, and counts as missing.
+/// there, and a long one would make all else look alike. A parameter that is not given counts as a missing `:`, whatever it
+/// is called.
 fn literals(known: &str, path: &str) -> (String, String) {
     let (mut known_rest, mut path_rest) = (Vec::new(), Vec::new());
     let mut given = path.split('/');
     for segment in known.split('/') {
         let value = given.next();
-        if !segment.starts_with(':') || value.is_none() {
-            known_rest.push(segment);
-            path_rest.extend(value);
+        match (segment.strip_prefix(':'), value) {
+            (Some(_), Some(_)) => {}
+            (Some(_), None) => known_rest.push(":"),
+            (None, value) => {
+                known_rest.push(segment);
+                path_rest.extend(value);
+            }
         }
     }
     path_rest.extend(given);
@@ -215,7 +220,7 @@ mod tests {
         assert_eq!(find(&table, &Method::GET, "/shpo/4711"), "404 shop/:id");
         assert_eq!(find(&table, &Method::GET, "/post/4711"), "404 ");
         assert_eq!(find(&table, &Method::GET, "/weather/a-very-long-value"), "404 ");
-        assert_eq!(find(&table, &Method::GET, "/shop/"), "404 ");
+        assert_eq!(find(&table, &Method::GET, "/shop/"), "404 shop/:id");
         assert_eq!(find(&table, &Method::GET, "/prices/today/"), "404 prices/today");
         assert_eq!(find(&table, &Method::GET, "/something/else"), "404 ");
         assert_eq!(find(&table, &Method::GET, &"/x".repeat(500)), "404 ");
