@@ -43,3 +43,12 @@ pub(crate) const SHOP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Replies to other requests that may wait on one control connection while one is being followed.
 pub(crate) const REPLIES_PARKED_MAX: usize = 64;
+
+/// Bytes of a definition shown with one mistake; lines beyond it are cut.
+pub(crate) const EXCERPT_BYTES_MAX: usize = 600;
+
+/// How many of them stand before the mistake.
+pub(crate) const EXCERPT_BYTES_BEFORE: usize = 80;
+
+/// Longest mark under a mistake, in bytes of the text it marks.
+pub(crate) const MARK_BYTES_MAX: usize = 400;

@@ -2,11 +2,15 @@
 
 use std::fmt;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, NamedSource, Severity,
+    SourceCode, SourceSpan, SpanContents,
+};
 use runlet_proto::control::{Diagnostic, SourceText};
 
 use super::{Format, colours_on_stderr, list, note};
 use crate::command::CommandError;
+use crate::limits::{EXCERPT_BYTES_BEFORE, EXCERPT_BYTES_MAX, MARK_BYTES_MAX};
 
 /// Shows all diagnostics of one or more definitions: on stderr as marked text, or on stdout as JSON.
 ///
@@ -50,7 +54,7 @@ fn summary(diagnostics: &[Diagnostic]) -> String {
 }
 
 fn render(sources: &[NamedSource<String>], diagnostic: &Diagnostic, colours: bool) -> String {
-    let source = sources.iter().find(|source| source.name() == diagnostic.file);
+    let source = sources.iter().find(|source| source.name() == diagnostic.file).map(Excerpt);
     let report = Report { diagnostic, source };
     let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let mut text = String::new();
@@ -65,21 +69,51 @@ fn name_all(sources: &[SourceText]) -> Vec<NamedSource<String>> {
     sources.iter().map(|source| NamedSource::new(&source.file, source.text.clone())).collect()
 }
 
+/// A source of which no more is shown than people can read. miette would print whole lines, and a definition without
+/// line breaks is one line of a megabyte.
+#[derive(Debug)]
+struct Excerpt<'a>(&'a NamedSource<String>);
+
+impl SourceCode for Excerpt<'_> {
+    fn read_span<'b>(
+        &'b self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'b> + 'b>, MietteError> {
+        let lines = self.0.read_span(span, lines_before, lines_after)?;
+        if lines.data().len() <= EXCERPT_BYTES_MAX {
+            return Ok(lines);
+        }
+        let text = self.0.inner();
+        let start = text.floor_char_boundary(span.offset().saturating_sub(EXCERPT_BYTES_BEFORE));
+        let start = start.max(text[..span.offset()].rfind('\n').map_or(0, |at| at + 1));
+        let end = text.floor_char_boundary(start + EXCERPT_BYTES_MAX).max(span.offset() + span.len());
+        let place = self.0.read_span(&(start, 0).into(), 0, 0)?;
+        let (data, span) = (&text.as_bytes()[start..end], (start, end - start).into());
+        let name = self.0.name().to_owned();
+        Ok(Box::new(MietteSpanContents::new_named(name, data, span, place.line(), place.column(), 1)))
+    }
+}
+
 /// One diagnostic in miette's terms.
 #[derive(Debug)]
 struct Report<'a> {
     diagnostic: &'a Diagnostic,
-    source: Option<&'a NamedSource<String>>,
+    source: Option<Excerpt<'a>>,
 }
 
 impl Report<'_> {
-    /// Offset and length of the mark, if they lie in the source as we read it (a file may have changed since).
+    /// Offset and length of the mark, if they lie in the source as we read it (a file may have changed since). A long mark
+    /// ends where the excerpt may.
     fn span(&self) -> Option<(usize, usize)> {
-        let text = self.source?.inner();
+        let text = self.source.as_ref()?.0.inner();
         let start = usize::try_from(self.diagnostic.offset).ok()?;
         let length = usize::try_from(self.diagnostic.length).ok()?;
         let end = start.checked_add(length)?;
-        text.get(start..end).map(|_| (start, length))
+        text.get(start..end)?;
+        let shown = text.floor_char_boundary(start + MARK_BYTES_MAX);
+        Some((start, end.min(shown) - start))
     }
 }
 
@@ -107,7 +141,7 @@ impl miette::Diagnostic for Report<'_> {
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
         self.span()?;
-        self.source.map(|source| source as &dyn SourceCode)
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
@@ -153,6 +187,19 @@ mod tests {
         assert!(text.contains("a.json:1:12: unknown block type"), "{text}");
         let text = render(&[], &diagnostic(11), false);
         assert!(text.contains("a.json:1:12: unknown block type"), "{text}");
+    }
+
+    #[test]
+    fn of_a_long_line_only_the_place_is_shown() {
+        let text = format!(r#"{}[{{ "type": "fetsh" }}]{}"#, "é".repeat(100_000), " ".repeat(100_000));
+        let sources = name_all(&[SourceText { file: "a.json".to_owned(), text }]);
+        for length in [7, 100_000] {
+            let text = render(&sources, &Diagnostic { length, ..diagnostic(200_011) }, false);
+            assert!(text.len() < 8 * EXCERPT_BYTES_MAX, "{} bytes", text.len());
+            for part in ["a.json:1:", "unknown block type `fetsh`", r#""type": "fetsh""#, "[0].type"] {
+                assert!(text.contains(part), "{part} is missing in\n{text}");
+            }
+        }
     }
 
     #[test]
