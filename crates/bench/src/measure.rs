@@ -257,6 +257,9 @@ impl Runner<'_> {
         if let Some(failure) = &outcome.first_failure {
             return Ok(Err(format!("{} failures; the first: {failure}", outcome.failures)));
         }
+        if outcome.requests == 0 {
+            return Ok(Err(format!("not one answer within {:.1} s", outcome.seconds)));
+        }
         if workload.page().is_some() && served < outcome.requests {
             return Ok(Err(format!("{} answers, but only {served} pages were fetched for them", outcome.requests)));
         }

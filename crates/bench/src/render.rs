@@ -159,7 +159,8 @@ fn rate(requests_per_second: f64) -> String {
 }
 
 fn ratio(ratio: Option<f64>) -> String {
-    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"))
+    let decimals = |ratio: f64| if ratio < 0.1 { 4 } else { 2 };
+    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.*}", decimals(ratio)))
 }
 
 fn percent(part: usize, whole: usize) -> f64 {

@@ -1,7 +1,7 @@
 //! The driver: starts the page server and the systems, measures them in turns, prints tables and ratios, writes JSON.
 //!
-//! `scripts/bench` builds everything and calls it. Exit code 0 if every system answered rightly, 1 otherwise; a missed
-//! target is a finding, not a failure, unless `--strict`.
+//! `scripts/bench` builds everything and calls it. Exit code 0 if the floor and Runlet answered rightly all the
+//! time, 1 otherwise; a missed target is a finding, not a failure, unless `--strict`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
