@@ -76,7 +76,7 @@ pub(super) fn scrape_in_chunks(
     calls: &mut dyn Calls,
     chunk_bytes: impl Fn(usize) -> usize,
 ) -> Result<Scraped, Hurdle> {
-    let mut parser = Parser::new();
+    let mut parser = Parser::new(rules.read_attributes);
     let mut walk = Walk::new(rules);
     let mut roots = Roots::default();
     while parser.consumed() < page.len() {

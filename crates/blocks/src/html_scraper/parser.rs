@@ -68,8 +68,9 @@ impl TokenSink for Tags {
 }
 
 impl Parser {
-    pub(super) fn new() -> Self {
-        let builder = TreeBuilder::new(PageSink::new(), TreeBuilderOpts::default());
+    /// A parser whose tree has attributes, or none.
+    pub(super) fn new(attributes: bool) -> Self {
+        let builder = TreeBuilder::new(PageSink::new(attributes), TreeBuilderOpts::default());
         let tags = Tags {
             builder,
             chunk: Cell::new(0),

@@ -13,6 +13,8 @@ pub(crate) struct Rules {
     pub(super) may_stop_early: bool,
     /// Some rule reads attributes of `html` or `body`.
     pub(super) read_root_attributes: bool,
+    /// Some rule looks at attributes; without one they are not even kept.
+    pub(super) read_attributes: bool,
 }
 
 /// One rule.
@@ -42,6 +44,7 @@ impl Rules {
                 .iter()
                 .all(|rule| rule.matches_max < usize::MAX && !rule.selector.traits().looks_ahead),
             read_root_attributes: list.iter().any(|rule| rule.selector.traits().reads_root_attributes),
+            read_attributes: list.iter().any(Rule::reads_attributes),
             list,
         })
     }
@@ -70,6 +73,11 @@ impl Rule {
             trim: config.trim,
             matches_max,
         })
+    }
+
+    /// Whether its matches, or what is taken of them, depend on attributes.
+    fn reads_attributes(&self) -> bool {
+        self.selector.traits().reads_attributes || self.extract != Extract::Text
     }
 
     /// Whether what is taken of an element can change as long as it is open.

@@ -32,6 +32,8 @@ pub(super) struct Traits {
     pub(super) looks_ahead: bool,
     /// On attributes of `html` or `body`, which later tags of those names can still add.
     pub(super) reads_root_attributes: bool,
+    /// On attributes of any element.
+    pub(super) reads_attributes: bool,
 }
 
 impl Selector {
@@ -115,7 +117,10 @@ impl Traits {
             | Component::Class(_)
             | Component::AttributeInNoNamespaceExists { .. }
             | Component::AttributeInNoNamespace { .. }
-            | Component::AttributeOther(_) => self.reads_root_attributes |= !typed,
+            | Component::AttributeOther(_) => {
+                self.reads_root_attributes |= !typed;
+                self.reads_attributes = true;
+            }
             Component::Negation(list) | Component::Where(list) | Component::Is(list) => {
                 for selector in list.slice() {
                     self.inspect(selector, typed);
@@ -137,7 +142,11 @@ impl Traits {
             | Component::Part(_)
             | Component::Host(_)
             | Component::PseudoElement(_)
-            | Component::RelativeSelectorAnchor => self.looks_ahead = true,
+            | Component::RelativeSelectorAnchor => {
+                // What stands inside is not looked at: it may read whatever it likes.
+                self.looks_ahead = true;
+                self.reads_attributes = true;
+            }
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) enum Excess {
 #[derive(Debug)]
 pub(super) struct PageSink {
     inner: HtmlTreeSink,
+    /// Whether elements keep their attributes. The tree builder has its own from the tags and never asks for them here.
+    attributes: bool,
     /// The element that last got a child, the child, and what lies above: its length is the depth of the page there.
     path: RefCell<Vec<NodeId>>,
     elements: Cell<usize>,
@@ -34,8 +36,10 @@ pub(super) struct PageSink {
 }
 
 impl PageSink {
-    pub(super) fn new() -> Self {
+    /// A sink that keeps attributes, or, for rules that look at none, drops them.
+    pub(super) fn new(attributes: bool) -> Self {
         Self {
+            attributes,
             inner: HtmlTreeSink::new(Html::new_document()),
             path: RefCell::default(),
             elements: Cell::new(0),
@@ -139,7 +143,7 @@ impl TreeSink for PageSink {
 
     fn create_element(&self, name: QualName, attributes: Vec<Attribute>, flags: ElementFlags) -> NodeId {
         self.count();
-        self.inner.create_element(name, attributes, flags)
+        self.inner.create_element(name, if self.attributes { attributes } else { Vec::new() }, flags)
     }
 
     fn create_comment(&self, text: StrTendril) -> NodeId {
@@ -185,8 +189,10 @@ impl TreeSink for PageSink {
     }
 
     fn add_attrs_if_missing(&self, target: &NodeId, attributes: Vec<Attribute>) {
-        self.roots_changed.set(true);
-        self.inner.add_attrs_if_missing(target, attributes);
+        if self.attributes {
+            self.roots_changed.set(true);
+            self.inner.add_attrs_if_missing(target, attributes);
+        }
     }
 
     fn remove_from_parent(&self, target: &NodeId) {
