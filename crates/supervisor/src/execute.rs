@@ -5,7 +5,7 @@ use std::sync::Arc;
 use runlet_blocks::{Assignment, CallId, Calls, Execution, Interrupted, Outcome, Output, Resume, Step, Weight};
 use runlet_kernel::{BlockInput, BlockResult, Event};
 use runlet_proto::call::{Answer, Call};
-use runlet_proto::control::LogLevel;
+use runlet_proto::control::{LogLevel, RunEventKind};
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::BlockIndex;
 use runlet_proto::state::BlockStatus;
@@ -163,8 +163,8 @@ impl Core {
     }
 
     /// An attempt ended: its reply goes out at once, the rest is the kernel's.
-    pub(crate) fn finish(&mut self, attempt: AttemptId, result: Result<Outcome, Failure>) {
-        let AttemptId { run, block, attempt } = attempt;
+    pub(crate) fn finish(&mut self, id: AttemptId, result: Result<Outcome, Failure>) {
+        let AttemptId { run, block, attempt } = id;
         let result = match result {
             Ok(Outcome::Completed(output)) => {
                 if let Output::Reply(reply) = &output {
@@ -173,10 +173,24 @@ impl Core {
                 BlockResult::Completed(output)
             }
             Ok(Outcome::Skipped) => BlockResult::Skipped,
-            Err(failure) => BlockResult::Failed(failure),
+            Err(failure) => {
+                self.log_failure(id, &failure);
+                BlockResult::Failed(failure)
+            }
         };
         let random = (self.run_ids.next_random() >> 32) as u32;
         self.report(Event::Finished { run, block, attempt, result, random });
+    }
+
+    /// A failed attempt leaves a line, so that a run that succeeded in the end still tells what it took.
+    fn log_failure(&mut self, attempt: AttemptId, failure: &Failure) {
+        let at_ms = self.clock.unix_ms(self.clock.now());
+        let Some(record) = self.runs.get_mut(&attempt.run) else { return };
+        let block = block_name(&record.program, attempt.block);
+        let text = format!("attempt {} failed: {}", attempt.attempt.0, failure.message);
+        let line = record.log.write(at_ms, block, LogLevel::Error, text).clone();
+        // Who follows the run is told of the failure itself; who follows its log, by this line.
+        self.tell_log_followers(attempt.run, &line);
     }
 
     fn assignment(&self, attempt: AttemptId) -> Option<Assignment> {
@@ -230,7 +244,8 @@ impl Core {
         let Some(record) = self.runs.get_mut(&attempt.run) else { return };
         let block = block_name(&record.program, attempt.block);
         let line = record.log.write(at_ms, block, level, text).clone();
-        self.tell_log_followers(attempt.run, line);
+        self.tell_log_followers(attempt.run, &line);
+        self.tell_followers(attempt.run, line.block.clone().as_deref(), &RunEventKind::Log(line));
     }
 }
 

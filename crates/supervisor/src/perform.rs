@@ -47,6 +47,10 @@ impl Core {
         self.ended.count(state);
         self.worked = true;
         let (Some(control_block), Some(mut record)) = (self.kernel.forget(run), self.runs.remove(&run)) else { return };
+        let nobody_is_told = record.waiter.is_none() && record.followers.is_empty();
+        if let (true, RunState::Failed, Some(error)) = (nobody_is_told, state, control_block.error.as_deref()) {
+            tracing::warn!(%run, workflow = %control_block.plan.workflow, "a run failed: {}", error_text(error));
+        }
         if let Some(waiter) = record.waiter.take() {
             let answer = hook_answer(&control_block);
             self.forget_pending(waiter.request);
@@ -89,7 +93,7 @@ impl Core {
         self.tell_followers(run, block.as_deref(), &what);
     }
 
-    fn tell_followers(&self, run: RunId, block: Option<&str>, what: &RunEventKind) {
+    pub(crate) fn tell_followers(&self, run: RunId, block: Option<&str>, what: &RunEventKind) {
         let at_ms = self.clock.unix_ms(self.clock.now());
         let Some(record) = self.runs.get(&run) else { return };
         for follower in &record.followers {
@@ -98,12 +102,11 @@ impl Core {
         }
     }
 
-    pub(crate) fn tell_log_followers(&self, run: RunId, line: LogLine) {
+    pub(crate) fn tell_log_followers(&self, run: RunId, line: &LogLine) {
         let Some(record) = self.runs.get(&run) else { return };
         for follower in &record.log_followers {
             self.send(*follower, Reply::Log(vec![line.clone()]));
         }
-        self.tell_followers(run, line.block.clone().as_deref(), &RunEventKind::Log(line));
     }
 
     /// A client is gone: what it waited for is given up, unless it said otherwise.
