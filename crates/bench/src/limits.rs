@@ -14,11 +14,12 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a system may go on working on requests whose clients are gone, before it is started anew.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Window over which a system must have used (almost) no CPU to count as settled.
-pub const SETTLE_WINDOW: Duration = Duration::from_millis(250);
+/// Window over which a system must have used (almost) no CPU to count as settled. Its memory is looked at after that, so it
+/// is also the time in which a system may give back what it no longer needs.
+pub const SETTLE_WINDOW: Duration = Duration::from_secs(1);
 
 /// CPU ticks (10 ms each) a settled system may have used in one such window; n8n's timers need some now and then.
-pub const SETTLE_TICKS_MAX: u64 = 2;
+pub const SETTLE_TICKS_MAX: u64 = 8;
 
 /// A window that saw fewer requests than this goes on, so that a slow system has a median at all.
 pub const WINDOW_REQUESTS_MIN: u64 = 20;

@@ -48,7 +48,7 @@ pub(crate) const CONNECT_TIMEOUT_LAG: Duration = Duration::from_secs(1);
 
 /// Idle connections kept per server and pool. A busy server's connections are hardly ever idle, so more would only be
 /// used after a pause; each may hold a read buffer of some 400 KiB.
-pub(crate) const IDLE_CONNECTIONS_PER_HOST_MAX: usize = 16;
+pub(crate) const IDLE_CONNECTIONS_PER_HOST_MAX: usize = 8;
 
 /// How long an idle connection is kept.
 pub(crate) const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(15);
