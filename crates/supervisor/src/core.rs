@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::attempt::Attempts;
 use crate::clock::Clock;
-use crate::connection::Outbox;
 use crate::history::History;
 use crate::inbound::{ConnectionId, Inbound};
+use crate::outbox::Outbox;
 use crate::pool::Pool;
 use crate::registry::Registry;
 use crate::run_id::RunIds;

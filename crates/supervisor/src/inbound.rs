@@ -7,7 +7,7 @@ use runlet_proto::failure::Failure;
 use runlet_proto::hello::Role;
 use runlet_proto::ids::{Attempt, BlockIndex, RunId};
 
-use crate::connection::Outbox;
+use crate::outbox::Outbox;
 
 /// Numbers the control connections of one supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -15,6 +15,7 @@ mod history;
 mod inbound;
 pub mod limits;
 mod listen;
+mod outbox;
 mod perform;
 mod pool;
 mod registry;

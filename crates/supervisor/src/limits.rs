@@ -20,6 +20,12 @@ pub const PENDING_PER_CONNECTION_MAX: usize = 65_536;
 /// Bytes of replies that may wait for a client that does not read; beyond that it is disconnected.
 pub const OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes of replies that are encoded ahead for a client; a hook's reply beyond it waits as it is.
+pub const ENCODED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of the bodies of hooks' replies that may wait so for one client; a further one is refused.
+pub const REPLIES_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// How long a client may take for its side of the handshake.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 

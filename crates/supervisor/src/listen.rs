@@ -7,9 +7,10 @@ use runlet_ipc::{Incoming, Listener};
 use runlet_proto::hello::Role;
 use tokio::sync::mpsc;
 
-use crate::connection::{Outbox, serve};
+use crate::connection::serve;
 use crate::inbound::{ConnectionId, Inbound};
 use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_DEADLINE};
+use crate::outbox::Outbox;
 
 /// Accepts until it is dropped. An error of one connection, or a passing shortage of file descriptors, ends nothing.
 pub(crate) async fn accept_connections(listener: Listener, loop_queue: mpsc::Sender<Inbound>) {

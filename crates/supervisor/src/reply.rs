@@ -38,7 +38,8 @@ impl Core {
     }
 }
 
-fn too_large(error: &EncodeError) -> Refusal {
+/// The refusal of a reply that does not fit into a frame.
+pub(crate) fn too_large(error: &EncodeError) -> Refusal {
     refusal(RefusalKind::Protocol, format!("the reply cannot be sent: {error}"))
         .with_help("make the run's output smaller; one reply may have 16 MiB")
 }
