@@ -21,6 +21,7 @@ mod service;
 mod table;
 mod thread;
 mod timer;
+mod untaken;
 mod wire;
 
 pub use config::Config;

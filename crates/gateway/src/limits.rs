@@ -26,6 +26,13 @@ pub const HEADERS_MAX: usize = 100;
 /// Request bodies held in memory by one thread, in bytes, beyond which further bodies are refused with 503.
 pub const BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// Bodies of replies that one thread holds until their clients have taken them, in bytes, beyond which further replies
+/// become a 503.
+pub const UNTAKEN_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bodies up to this many bytes are not counted there, so that small replies cost nothing and always pass.
+pub const REPLY_BYTES_FREE: usize = 4 * 1024;
+
 /// Requests that are encoded and not yet taken by the socket, in bytes, beyond which further ones are refused with 503.
 pub const OUTBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
 

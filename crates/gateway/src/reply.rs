@@ -15,14 +15,15 @@ use runlet_proto::ids::RunId;
 
 use crate::link::Outcome;
 use crate::problem::{Kind, Problem};
+use crate::untaken::Untaken;
 
 /// Names the run that was accepted.
 const RUN: HeaderName = HeaderName::from_static("runlet-run");
 
 /// The response to a request that was sent to the supervisor for a hook.
-pub(crate) fn response(outcome: Outcome, route: &Route) -> Result<Response<Full<Bytes>>, Problem> {
+pub(crate) fn response(outcome: Outcome, route: &Route, untaken: &Untaken) -> Result<Response<Full<Bytes>>, Problem> {
     match outcome {
-        Outcome::Answer(HookAnswer::Reply(reply)) => reply_response(Arc::unwrap_or_clone(reply)),
+        Outcome::Answer(HookAnswer::Reply(reply)) => reply_response(Arc::unwrap_or_clone(reply), untaken),
         Outcome::Answer(HookAnswer::Accepted(run)) => Ok(accepted(run)),
         Outcome::Answer(HookAnswer::Failed(failure)) => Err(failed(failure)),
         Outcome::Refused(refusal) => Err(refused(refusal)),
@@ -38,7 +39,7 @@ pub(crate) fn response(outcome: Outcome, route: &Route) -> Result<Response<Full<
     }
 }
 
-fn reply_response(reply: HttpReply) -> Result<Response<Full<Bytes>>, Problem> {
+fn reply_response(reply: HttpReply, untaken: &Untaken) -> Result<Response<Full<Bytes>>, Problem> {
     let status = match StatusCode::from_u16(reply.status) {
         Ok(status) if (200..=599).contains(&reply.status) => status,
         Ok(_) | Err(_) => return Err(bad_reply(&format!("{} is no status of a response", reply.status))),
@@ -56,7 +57,7 @@ fn reply_response(reply: HttpReply) -> Result<Response<Full<Bytes>>, Problem> {
         };
         headers.append(header, value);
     }
-    let mut response = Response::new(Full::new(reply.body));
+    let mut response = Response::new(Full::new(untaken.hold(reply.body)?));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
@@ -122,7 +123,7 @@ mod tests {
     fn reply(status: u16, headers: &[(&str, &str)]) -> Result<Response<Full<Bytes>>, Problem> {
         let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let reply = HttpReply { status, headers, body: Bytes::from_static(b"x") };
-        reply_response(reply)
+        reply_response(reply, &Untaken::default())
     }
 
     #[test]

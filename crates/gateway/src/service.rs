@@ -90,7 +90,7 @@ async fn call(thread: &Thread, wire: &Wire, parts: Parts, body: Incoming) -> Res
         .map_err(|cause| unsent(cause, bytes_max))?;
     // While the run goes on, nothing of the request is kept.
     drop((parts, body, values));
-    reply::response(awaited.await, &hook.route)
+    reply::response(awaited.await, &hook.route, &thread.untaken)
 }
 
 /// The paths that are no hooks.

@@ -20,6 +20,7 @@ use crate::connection;
 use crate::limits::{ACCEPT_PAUSE, FAREWELL_TIMEOUT, FIRST_ROUTES_TIMEOUT, REFUSALS_MAX, RELEASE_MEMORY_AFTER};
 use crate::link::Link;
 use crate::link_task;
+use crate::untaken::Untaken;
 
 /// What a thread is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,7 @@ pub(crate) struct Thread {
     pub(crate) config: Arc<Config>,
     pub(crate) link: Rc<Link>,
     pub(crate) bodies: Held,
+    pub(crate) untaken: Untaken,
     /// Whether connections are to end after the requests in flight; `drain` wakes them when it changes.
     pub(crate) draining: Cell<bool>,
     pub(crate) drain: Notify,
@@ -56,6 +58,7 @@ async fn serve(listener: StdTcpListener, config: Arc<Config>, mut stage: watch::
         config: Arc::clone(&config),
         link: Rc::clone(&link),
         bodies: Held::default(),
+        untaken: Untaken::default(),
         draining: Cell::new(false),
         drain: Notify::new(),
     });
