@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -41,13 +41,17 @@ pub(crate) async fn serve(
     let _busy = Busy(&wire);
     let (parts, body) = request.into_parts();
     wire.set_lingers(!body.is_end_stream());
-    if let Some(detail) = malformed(&parts) {
-        return Ok(Problem::new(Kind::BadHead, detail).closing().into_response());
+    let version = parts.version;
+    let mut response = match (malformed(&parts), parts.uri.path().strip_prefix("/hook")) {
+        (Some(detail), _) => Problem::new(Kind::BadHead, detail).closing().into_response(),
+        (None, Some(below)) if below.starts_with('/') => hook(&thread, &wire, parts, body).await,
+        (None, Some(_) | None) => fixed(&thread, &parts),
+    };
+    // hyper may close a connection with an unread body on it. Its client has to know, or its next request is lost.
+    if wire.lingers() && version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(match parts.uri.path().strip_prefix("/hook") {
-        Some(below) if below.starts_with('/') => hook(&thread, &wire, parts, body).await,
-        Some(_) | None => fixed(&thread, &parts),
-    })
+    Ok(response)
 }
 
 /// What is wrong with a head that hyper lets pass: a request that two servers in a row could take for two different ones
