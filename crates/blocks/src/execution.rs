@@ -158,6 +158,18 @@ impl Execution {
         if is_brief { Weight::Brief } else { Weight::Compute }
     }
 
+    /// Does the whole attempt at once if that takes only microseconds although its [`Self::weight`] cannot promise it: a
+    /// scraper whose rules the first kilobytes of the page satisfy. `None`: nothing has happened, and [`Self::resume`] does
+    /// it where computing is allowed.
+    pub fn try_brief(&mut self, calls: &mut dyn Calls) -> Option<Step> {
+        let block = self.subject.block();
+        let plain = matches!(self.state, State::New) && block.input.is_none() && !block.has_templates();
+        let Prepared::HtmlScraper(Ok(rules)) = &*self.subject.prepared else { return None };
+        let output = plain.then(|| html_scraper::try_brief(rules, &self.subject.input, calls)).flatten()?;
+        self.state = State::Ended;
+        Some(Step::Done(Ok(Outcome::Completed(output))))
+    }
+
     /// Goes on until the block ends or needs answers. After [`Step::Done`] it is not to be resumed again.
     pub fn resume(&mut self, resume: Resume, calls: &mut dyn Calls) -> Step {
         let step = match resume {

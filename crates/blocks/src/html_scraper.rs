@@ -35,6 +35,15 @@ pub(crate) fn execute(rules: &Rules, input: &Output, calls: &mut dyn Calls) -> R
     Ok(Output::json(scraped.value))
 }
 
+/// Applies the rules to the page in `input` if that takes no more than microseconds. `None`: nothing has happened, it is
+/// [`execute`]'s.
+pub(crate) fn try_brief(rules: &Rules, input: &Output, calls: &mut dyn Calls) -> Option<Output> {
+    let text = Page::of(input).and_then(|page| page.text()).ok()?;
+    let scraped = page::scrape_beginning(text, rules, calls)?;
+    warn_of_nothing(rules, &scraped, calls);
+    Some(Output::json(scraped.value))
+}
+
 /// The page in a block's input.
 enum Page<'a> {
     Text(&'a str),

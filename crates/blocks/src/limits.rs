@@ -30,6 +30,13 @@ pub const PAGE_ELEMENTS_MAX: usize = 500_000;
 /// Most bytes of text and HTML the rules of one block may take from a page: matches may contain each other.
 pub const SCRAPED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes at the beginning of a page that are parsed where a block may take microseconds only, in the hope that they are
+/// enough. When they are not, that work is lost: it is small beside a whole page.
+pub const BRIEF_PARSE_BYTES_MAX: usize = 4 * 1024;
+
+/// Longest page with which that is tried: what follows its beginning is searched for tags that reach back.
+pub const BRIEF_PAGE_BYTES_MAX: usize = 128 * 1024;
+
 /// Bytes parsed before it is first asked whether the rest of a page can matter.
 pub const PAGE_CHUNK_BYTES_MIN: usize = 512;
 

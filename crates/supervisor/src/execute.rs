@@ -86,11 +86,19 @@ impl Core {
     /// Resumes an execution, in place or on the pool.
     fn resume(&mut self, attempt: AttemptId, mut active: Active, resume: Resume) {
         let Some(mut execution) = active.execution.take() else { return };
-        if execution.weight(&resume) == Weight::Compute {
-            return self.resume_on_pool(attempt, active, execution, resume);
-        }
+        let is_compute = execution.weight(&resume) == Weight::Compute;
+        let is_start = matches!(resume, Resume::Start);
         let mut calls = InPlace::default();
-        let result = resume_caught(&mut execution, resume, &mut calls);
+        let result = match (is_compute, is_start) {
+            (false, _) => resume_caught(|| execution.resume(resume, &mut calls)),
+            // Often enough a page need not be read far: that is done before another thread would be awake.
+            (true, true) => match resume_caught(|| execution.try_brief(&mut calls)) {
+                Ok(None) => return self.resume_on_pool(attempt, active, execution, resume),
+                Ok(Some(step)) => Ok(step),
+                Err(failure) => Err(failure),
+            },
+            (true, false) => return self.resume_on_pool(attempt, active, execution, resume),
+        };
         for (level, text) in calls.log {
             self.log(attempt, level, text);
         }

@@ -137,14 +137,14 @@ impl Shared {
 fn compute(assigned: Assigned, shared: &Shared) -> Inbound {
     let Assigned { attempt, mut execution, resume, control } = assigned;
     let mut calls = PoolCalls { attempt, control: &control, shared };
-    let result = resume_caught(&mut execution, resume, &mut calls);
+    let result = resume_caught(|| execution.resume(resume, &mut calls));
     let execution = matches!(result, Ok(Step::Wait(_))).then_some(execution);
     Inbound::Computed { attempt, execution, result }
 }
 
-/// Resumes an execution; a panic in a block is a failure of its run, and of nothing else.
-pub(crate) fn resume_caught(execution: &mut Execution, resume: Resume, calls: &mut dyn Calls) -> Result<Step, Failure> {
-    catch_unwind(AssertUnwindSafe(|| execution.resume(resume, calls))).map_err(|panic| {
+/// Runs a block's code; a panic in it is a failure of its run, and of nothing else.
+pub(crate) fn resume_caught<T>(resume: impl FnOnce() -> T) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(resume)).map_err(|panic| {
         let what = panic
             .downcast_ref::<&str>()
             .copied()
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_failure_that_names_it() {
-        let failure = resume_caught(&mut scraping(), Resume::Start, &mut Panicking).unwrap_err();
+        let failure = resume_caught(|| scraping().resume(Resume::Start, &mut Panicking)).unwrap_err();
         assert_eq!(failure.code, "panic");
         assert!(failure.message.contains("on purpose"), "{}", failure.message);
     }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use page_generator::{Generator, Random};
 
 use super::extract::{Budget, extract};
-use super::page::{Scraped, scrape, scrape_in_chunks};
+use super::page::{Scraped, scrape, scrape_beginning, scrape_in_chunks};
 use super::rules::Rules;
 use crate::calls::{Calls, Interrupted};
 
@@ -228,6 +228,9 @@ fn an_early_stop_yields_what_a_full_parse_yields() {
                 check(seed, &page, &config, &found, chunk, &expected);
                 scraped += 1;
                 stopped += usize::from(found.consumed < page.len());
+            }
+            if let Some(found) = scrape_beginning(&page, &rules, &mut Quiet) {
+                check(seed, &page, &config, &found, 0, &expected);
             }
         }
     }

@@ -13,7 +13,7 @@ use super::rules::{Rule, Rules};
 use super::sink::Excess;
 use super::walk::Walk;
 use crate::calls::{Calls, Interrupted};
-use crate::limits::{PAGE_CHUNK_BYTES_MAX, PAGE_CHUNK_BYTES_MIN};
+use crate::limits::{BRIEF_PAGE_BYTES_MAX, BRIEF_PARSE_BYTES_MAX, PAGE_CHUNK_BYTES_MAX, PAGE_CHUNK_BYTES_MIN};
 
 /// What the rules took.
 #[derive(Debug)]
@@ -57,16 +57,23 @@ impl From<TooMuch> for Hurdle {
     }
 }
 
-/// Scrapes `page`. When all rules can be satisfied early, chunks begin small and grow with what is already parsed, so
-/// that asking whether it is enough costs a fixed share of the parsing and overshoots by no more than an eighth.
+/// Scrapes `page`.
 pub(super) fn scrape(page: &str, rules: &Rules, calls: &mut dyn Calls) -> Result<Scraped, Hurdle> {
     if rules.may_stop_early {
-        scrape_in_chunks(page, rules, calls, |consumed| {
-            (consumed / 8).clamp(PAGE_CHUNK_BYTES_MIN, PAGE_CHUNK_BYTES_MAX)
-        })
+        scrape_in_chunks(page, rules, calls, growing)
     } else {
         scrape_in_chunks(page, rules, calls, |_| PAGE_CHUNK_BYTES_MAX)
     }
+}
+
+/// Scrapes `page` if its first [`BRIEF_PARSE_BYTES_MAX`] are enough for that.
+pub(super) fn scrape_beginning(page: &str, rules: &Rules, calls: &mut dyn Calls) -> Option<Scraped> {
+    let hopeless = !rules.may_stop_early && page.len() > BRIEF_PARSE_BYTES_MAX;
+    if hopeless || page.len() > BRIEF_PAGE_BYTES_MAX {
+        return None;
+    }
+    // What stands in the way of it stands in the way of the second try too, and is told then.
+    scrape_until(BRIEF_PARSE_BYTES_MAX, page, rules, calls, growing).unwrap_or_default()
 }
 
 /// Scrapes `page` in chunks whose size depends on what is parsed already.
@@ -76,17 +83,38 @@ pub(super) fn scrape_in_chunks(
     calls: &mut dyn Calls,
     chunk_bytes: impl Fn(usize) -> usize,
 ) -> Result<Scraped, Hurdle> {
+    let scraped = scrape_until(usize::MAX, page, rules, calls, chunk_bytes)?;
+    Ok(scraped.expect("no page is longer than usize::MAX"))
+}
+
+/// When all rules can be satisfied early, chunks begin small and grow with what is already parsed, so that asking whether
+/// it is enough costs a fixed share of the parsing and overshoots by no more than an eighth.
+fn growing(consumed: usize) -> usize {
+    (consumed / 8).clamp(PAGE_CHUNK_BYTES_MIN, PAGE_CHUNK_BYTES_MAX)
+}
+
+/// Scrapes `page`; `None` if that takes more than about its first `bytes_max` bytes.
+fn scrape_until(
+    bytes_max: usize,
+    page: &str,
+    rules: &Rules,
+    calls: &mut dyn Calls,
+    chunk_bytes: impl Fn(usize) -> usize,
+) -> Result<Option<Scraped>, Hurdle> {
     let mut parser = Parser::new(rules.read_attributes);
     let mut walk = Walk::new(rules);
     let mut roots = Roots::default();
     while parser.consumed() < page.len() {
+        if parser.consumed() >= bytes_max {
+            return Ok(None);
+        }
         parser.feed(page, chunk_bytes(parser.consumed()))?;
         calls.tick()?;
         if rules.may_stop_early
             && parser.consumed() < page.len()
             && is_enough(page, &parser, rules, &mut walk, &mut roots, calls)?
         {
-            return take(&parser.tree(), rules, &walk, parser.consumed(), calls);
+            return take(&parser.tree(), rules, &walk, parser.consumed(), calls).map(Some);
         }
     }
     parser.finish()?;
@@ -95,7 +123,7 @@ pub(super) fn scrape_in_chunks(
         walk = Walk::new(rules);
     }
     walk.advance(&tree, rules, None, calls)?;
-    take(&tree, rules, &walk, page.len(), calls)
+    take(&tree, rules, &walk, page.len(), calls).map(Some)
 }
 
 /// Whether the result is certain, whatever the rest of the page is.

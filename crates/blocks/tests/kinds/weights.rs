@@ -1,6 +1,6 @@
 //! What may be done in place by the supervisor's loop.
 
-use runlet_blocks::{CallId, Execution, Resume, Weight};
+use runlet_blocks::{CallId, Execution, Outcome, Resume, Step, Weight};
 use runlet_proto::call::Answer;
 use serde_json::{Value, json};
 
@@ -44,6 +44,27 @@ fn answers_are_brief_unless_they_are_gone_through() {
     assert_eq!(answer_weight("text/html", 5_000_000), Weight::Brief);
     assert_eq!(answer_weight("application/json", 1_000), Weight::Brief);
     assert_eq!(answer_weight("application/json", 5_000_000), Weight::Compute);
+}
+
+#[test]
+fn a_scraper_is_brief_when_the_beginning_of_its_page_is_enough() {
+    let limited = json!({ "type": "html-scraper", "parameter": [{ "selector": "h1", "limit": 1 }] });
+    let unlimited = json!({ "type": "html-scraper", "parameter": [{ "selector": "h1" }] });
+    let filling = "<p>and so on</p>".repeat(2_000);
+    let (early, late) = (json!(format!("<h1>a</h1>{filling}")), json!(format!("{filling}<h1>a</h1>")));
+    let brief = |block: &Value, page: &Value| execution(block, page).try_brief(&mut Recorder::default()).is_some();
+    assert!(brief(&limited, &early));
+    assert!(!brief(&limited, &late));
+    assert!(!brief(&unlimited, &early));
+    assert!(brief(&unlimited, &json!("<h1>a</h1>")));
+    // Trying in vain changes nothing.
+    let (mut tried, mut recorder) = (execution(&limited, &late), Recorder::default());
+    assert!(tried.try_brief(&mut recorder).is_none());
+    let Step::Done(Ok(Outcome::Completed(output))) = tried.resume(Resume::Start, &mut recorder) else {
+        panic!("the page is scraped all the same");
+    };
+    assert_eq!(*output.to_json(), json!({ "h1": ["a"] }));
+    assert!(recorder.lines.is_empty());
 }
 
 #[test]
