@@ -85,6 +85,15 @@ impl<T: Copy> ReadyQueue<T> {
 
     /// Puts a value at the end of its workflow's line. Workflows are numbered densely by the caller; `now` never goes back.
     pub fn push(&mut self, now: Time, priority: Priority, workflow: u32, value: T) -> EntryId {
+        self.insert(now, priority, workflow, value, false)
+    }
+
+    /// Puts a value at the front of its workflow's line: it was there before all who wait.
+    pub fn push_front(&mut self, now: Time, priority: Priority, workflow: u32, value: T) -> EntryId {
+        self.insert(now, priority, workflow, value, true)
+    }
+
+    fn insert(&mut self, now: Time, priority: Priority, workflow: u32, value: T, front: bool) -> EntryId {
         if self.lines.len() <= workflow as usize {
             self.lines.resize(workflow as usize + 1, [EMPTY; Priority::LEVELS]);
         }
@@ -96,7 +105,7 @@ impl<T: Copy> ReadyQueue<T> {
             older => self.entries[older as usize].younger = id,
         }
         self.youngest = id;
-        self.join_line(id, usize::from(priority.level()));
+        self.join_line(id, usize::from(priority.level()), front);
         EntryId(id)
     }
 
@@ -126,7 +135,7 @@ impl<T: Copy> ReadyQueue<T> {
     /// Moves an entry to the end of its workflow's line at another priority; it keeps its age.
     pub fn reprioritise(&mut self, entry: EntryId, priority: Priority) {
         self.leave_line(entry.0);
-        self.join_line(entry.0, usize::from(priority.level()));
+        self.join_line(entry.0, usize::from(priority.level()), false);
     }
 
     /// The highest priority that waits, if anything does.
@@ -209,18 +218,28 @@ impl<T: Copy> ReadyQueue<T> {
         entry.value
     }
 
-    fn join_line(&mut self, id: u32, level: usize) {
+    fn join_line(&mut self, id: u32, level: usize, front: bool) {
         let workflow = self.entries[id as usize].workflow;
         let line = &mut self.lines[workflow as usize][level];
-        let last = std::mem::replace(&mut line.last, id);
-        if last == NONE {
+        let is_first = line.first == NONE;
+        let (before, behind) = if front { (NONE, line.first) } else { (line.last, NONE) };
+        if front || is_first {
             line.first = id;
+        }
+        if !front || is_first {
+            line.last = id;
+        }
+        if before != NONE {
+            self.entries[before as usize].behind = id;
+        }
+        if behind != NONE {
+            self.entries[behind as usize].before = id;
+        }
+        if is_first {
             self.join_ring(workflow, level);
-        } else {
-            self.entries[last as usize].behind = id;
         }
         let entry = &mut self.entries[id as usize];
-        (entry.level, entry.before, entry.behind) = (level, last, NONE);
+        (entry.level, entry.before, entry.behind) = (level, before, behind);
         self.counts[level] += 1;
     }
 

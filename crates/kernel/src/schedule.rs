@@ -31,14 +31,30 @@ impl<P: Clone> Kernel<P> {
         }
     }
 
-    /// [`Self::enqueue`] for everything of a run that could go on.
+    /// [`Self::enqueue`] for everything of a run that could go on, in its order: what has begun goes to the front of the
+    /// line, the last of it first.
     pub(crate) fn enqueue_all(&mut self, key: Key) {
-        for block in self.table.get(key).indices() {
-            let control = self.table.block(key, block);
-            if matches!(control.phase, Phase::Ready | Phase::Woken) && control.place == Place::Nowhere {
+        for block in self.table.get(key).indices().rev() {
+            if self.stands_nowhere(key, block) && self.has_begun(key, block) {
                 self.enqueue(key, block);
             }
         }
+        for block in self.table.get(key).indices() {
+            if self.stands_nowhere(key, block) {
+                self.enqueue(key, block);
+            }
+        }
+    }
+
+    /// Whether a block could go on and stands in no line.
+    fn stands_nowhere(&self, key: Key, block: BlockIndex) -> bool {
+        let control = self.table.block(key, block);
+        matches!(control.phase, Phase::Ready | Phase::Woken) && control.place == Place::Nowhere
+    }
+
+    /// Whether it is a light attempt that goes on, not one that starts.
+    fn has_begun(&self, key: Key, block: BlockIndex) -> bool {
+        self.table.block(key, block).phase == Phase::Woken && self.lane_of(key, block) == Lane::Light
     }
 
     /// Takes a block out of the queue it stands in, if any.
@@ -125,9 +141,16 @@ impl<P: Clone> Kernel<P> {
         place
     }
 
+    /// A light attempt that has begun goes before those of its workflow that have not: inside a workflow the order is first
+    /// in, first out, and half-done work holds a thread and memory. A heavy one goes behind them, so that they share.
     fn push_ready(&mut self, key: Key, block: BlockIndex) {
+        let begun = self.has_begun(key, block);
         let run = self.table.get(key);
-        let entry = self.ready.push(self.now, run.control.priority, run.workflow, (key, block));
+        let (priority, workflow) = (run.control.priority, run.workflow);
+        let entry = match begun {
+            true => self.ready.push_front(self.now, priority, workflow, (key, block)),
+            false => self.ready.push(self.now, priority, workflow, (key, block)),
+        };
         self.table.block_mut(key, block).place = Place::Ready(entry);
     }
 

@@ -105,7 +105,7 @@ impl<P> Table<P> {
 
 impl<P> Run<P> {
     /// All block indices.
-    pub(crate) fn indices(&self) -> impl Iterator<Item = BlockIndex> + use<P> {
+    pub(crate) fn indices(&self) -> impl DoubleEndedIterator<Item = BlockIndex> + use<P> {
         (0..u16::try_from(self.control.blocks.len()).expect("a plan has at most 1,000 blocks")).map(BlockIndex)
     }
 }

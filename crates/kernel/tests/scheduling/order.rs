@@ -104,6 +104,24 @@ fn a_light_attempt_is_not_stopped_for_the_next_run_of_its_own_workflow() {
 }
 
 #[test]
+fn what_has_begun_goes_on_before_its_workflow_begins_anything_new() {
+    let mut driver = Driver::new(1);
+    let mine = one("mine");
+    let first = driver.submit(&mine);
+    let other = driver.submit(&one("other"));
+    let fresh = driver.submit(&mine);
+    driver.did();
+    driver.pass();
+    assert_eq!(driver.did(), [Did::Preempt(first, 0)]);
+    driver.give_back(first, 0);
+    assert_eq!(driver.did(), [Did::Dispatch(other, 0)]);
+    driver.complete(other, 0);
+    assert_eq!(driver.did(), [Did::Ended(other, RunState::Completed), Did::Continue(first, 0)]);
+    driver.complete(first, 0);
+    assert_eq!(driver.did(), [Did::Ended(first, RunState::Completed), Did::Dispatch(fresh, 0)]);
+}
+
+#[test]
 fn a_holder_that_does_not_yield_does_not_shield_the_others() {
     let mut driver = Driver::new(2);
     let (stuck, other) = (driver.submit(&one("a")), driver.submit(&one("b")));
