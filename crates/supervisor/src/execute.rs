@@ -91,13 +91,14 @@ impl Core {
         let mut calls = InPlace::default();
         let result = match (is_compute, is_start) {
             (false, _) => resume_caught(|| execution.resume(resume, &mut calls)),
-            // Often enough a page need not be read far: that is done before another thread would be awake.
-            (true, true) => match resume_caught(|| execution.try_brief(&mut calls)) {
+            // Often enough a page need not be read far: that is done before another thread would be awake. With more runs
+            // under way the threads are awake, and the loop has them to look after.
+            (true, true) if self.runs.len() == 1 => match resume_caught(|| execution.try_brief(&mut calls)) {
                 Ok(None) => return self.resume_on_pool(attempt, active, execution, resume),
                 Ok(Some(step)) => Ok(step),
                 Err(failure) => Err(failure),
             },
-            (true, false) => return self.resume_on_pool(attempt, active, execution, resume),
+            (true, _) => return self.resume_on_pool(attempt, active, execution, resume),
         };
         for (level, text) in calls.log {
             self.log(attempt, level, text);
