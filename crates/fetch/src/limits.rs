@@ -46,9 +46,10 @@ pub(crate) const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// What reqwest's own connect timeout is later than that, so that ours is the one that speaks.
 pub(crate) const CONNECT_TIMEOUT_LAG: Duration = Duration::from_secs(1);
 
-/// Idle connections kept per server and pool. A busy server's connections are hardly ever idle, so more would only be
-/// used after a pause; each may hold a read buffer of some 400 KiB.
-pub(crate) const IDLE_CONNECTIONS_PER_HOST_MAX: usize = 8;
+/// Idle connections kept per server and pool. Between two bursts of fetches, while their pages are being worked on, all
+/// connections to a busy server are idle: fewer would be opened anew each time. Each may hold a read buffer of some 400 KiB
+/// until [`IDLE_CONNECTION_KEPT`] is over.
+pub(crate) const IDLE_CONNECTIONS_PER_HOST_MAX: usize = 64;
 
 /// How long an idle connection is kept.
 pub(crate) const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(15);
