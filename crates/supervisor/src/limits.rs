@@ -14,6 +14,9 @@ pub const INBOUND_BATCH: usize = 256;
 /// Control connections at once; a further one is closed at once.
 pub const CONNECTIONS_MAX: usize = 512;
 
+/// How long accepting pauses after it failed, as it does without file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Requests of one connection that may be unanswered at once; a further one is refused.
 pub const PENDING_PER_CONNECTION_MAX: usize = 65_536;
 

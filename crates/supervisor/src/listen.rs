@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::connection::serve;
 use crate::inbound::{ConnectionId, Inbound};
-use crate::limits::{CONNECTIONS_MAX, HANDSHAKE_DEADLINE};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HANDSHAKE_DEADLINE};
 use crate::outbox::Outbox;
 
 /// Accepts until it is dropped. An error of one connection, or a passing shortage of file descriptors, ends nothing.
@@ -21,7 +21,7 @@ pub(crate) async fn accept_connections(listener: Listener, loop_queue: mpsc::Sen
             Err(error) => {
                 tracing::warn!(%error, "a control connection could not be accepted");
                 // Out of descriptors: the pending connection stays readable, so without a pause this would spin.
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };

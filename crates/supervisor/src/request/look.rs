@@ -113,5 +113,5 @@ impl Core {
 
 fn unknown_run(text: &str) -> Refusal {
     refusal(RefusalKind::NotFound, format!("no run `{text}` is live or remembered"))
-        .with_help("list the runs: runlet ps -a (the last thousand ended runs are remembered)")
+        .with_help("list the runs: runlet ps -a (of ended runs the newest are remembered, at most a thousand)")
 }
