@@ -11,7 +11,7 @@ use crate::time::Span;
 /// Something for the caller to do. Actions are to be performed in the order they are polled.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Begin an attempt. Unless the block is brief, it holds a CPU slot from now until `Waiting`, `Yielded` or `Finished`.
+    /// Begin an attempt, or begin it again after it was asked to drop what it had done. Unless the block is brief, it holds a CPU slot from now until `Waiting`, `Yielded` or `Finished`.
     Dispatch {
         /// The run.
         run: RunId,
@@ -44,6 +44,8 @@ pub enum Action {
         attempt: Attempt,
         /// Where it runs.
         lane: Lane,
+        /// Whether it is to be held as it is, for a `Continue`; else it drops what it has done, for another `Dispatch`.
+        keep: bool,
     },
     /// Give an attempt up: its run ended or it timed out. Whatever it still says is stale. If it held a slot, the slot
     /// is free only when the caller reports `Finished` for it (a thread cannot be taken back before its next tick); a

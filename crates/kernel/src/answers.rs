@@ -27,7 +27,9 @@ impl<P: Clone> Kernel<P> {
         self.step(key, block, BlockEvent::Wait)?;
         self.release_slot(key, block);
         self.observe(key, Some(block), || Observation::Blocked(Arc::clone(&on)));
-        self.table.block_mut(key, block).waits_on = Some(on);
+        self.give_place_back(key, block);
+        let control = self.table.block_mut(key, block);
+        (control.waits_on, control.called, control.again) = (Some(on), true, false);
         self.settle(key);
         Ok(())
     }

@@ -41,7 +41,9 @@ impl<P: Clone> Kernel<P> {
         }
         for block in self.table.get(key).indices() {
             let control = self.table.block(key, block);
-            if let (Phase::Running, Some(holder)) = (control.phase, control.holder) {
+            if let (Phase::Running, Some(holder)) = (control.phase, control.holder)
+                && !(self.slots.get(holder).pinned && self.parking.is_full())
+            {
                 self.ask_back(holder);
             }
         }
@@ -77,6 +79,7 @@ impl<P: Clone> Kernel<P> {
             match place {
                 Place::Ready(entry) => self.ready.reprioritise(entry, priority),
                 Place::Memory(entry) => self.memory.reprioritise(entry, priority),
+                Place::Parking(entry) => self.parking.reprioritise(entry, priority),
                 Place::Nowhere | Place::Worker => {}
             }
             if let Some(holder) = holder {

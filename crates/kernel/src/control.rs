@@ -75,6 +75,14 @@ pub struct BlockControlObject<P> {
     pub(crate) place: Place,
     /// The slot it holds.
     pub(crate) holder: Option<HolderId>,
+    /// It may be held half-done without a slot.
+    pub(crate) parking: bool,
+    /// It was, or will be, asked to drop what it has done: it is dispatched again instead of continued.
+    pub(crate) again: bool,
+    /// The attempt under way has made calls.
+    pub(crate) called: bool,
+    /// How long the attempt under way held a slot before the one it may hold now.
+    pub(crate) used: Span,
     /// Limit of the attempt under way, or time of the next one; never both.
     pub(crate) timer: Option<TimerId>,
     pub(crate) retry_at: Time,
@@ -90,6 +98,8 @@ pub(crate) enum Place {
     Ready(EntryId),
     /// In the line for heavy memory.
     Memory(PlaceId),
+    /// In the line for a place to be parked at: begun, dropped, and to begin again.
+    Parking(PlaceId),
     /// Behind other heavy blocks of its run, which share one worker.
     Worker,
 }

@@ -33,7 +33,8 @@ pub enum Event<P> {
         /// The attempt.
         attempt: Attempt,
     },
-    /// A preempted attempt gave its slot back and wants to be continued later.
+    /// An attempt that was asked for its slot gave it back, and wants to go on later: to be continued, or to be dispatched
+    /// again if it was to drop what it had done.
     Yielded {
         /// The run.
         run: RunId,

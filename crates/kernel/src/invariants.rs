@@ -16,16 +16,19 @@ impl<P: Clone> Kernel<P> {
     pub fn check_invariants(&self) {
         self.ready.check_invariants();
         self.timers.check_invariants();
-        let mut timers = 0;
-        let mut queued = 0;
+        let (mut timers, mut queued, mut parked) = (0, 0, 0);
         for (key, run) in self.table.iter() {
             self.check_run(key, run);
             timers += usize::from(run.timer.is_some());
             timers += run.control.blocks.iter().filter(|block| block.timer.is_some()).count();
+            parked += run.control.blocks.iter().filter(|block| block.parking).count();
             queued += run.control.blocks.iter().filter(|block| matches!(block.place, Place::Ready(_))).count();
         }
         assert_eq!(self.timers.len(), timers, "a timer belongs to nobody");
         assert_eq!(self.ready.len(), queued, "a queue entry belongs to nobody");
+        assert_eq!(self.parking.taken(), parked, "places to park at are not conserved");
+        assert!(parked <= self.config.parked_attempts_max.get(), "{parked} attempts are parked");
+        assert!(self.parking.next(self.now).is_none(), "a place is free, and an attempt waits for it");
         self.check_slots();
         self.check_memory_use();
         self.check_workflows();
@@ -75,6 +78,13 @@ impl<P: Clone> Kernel<P> {
         assert_eq!(block.status, block.phase.status(), "{at}: status");
         assert!(block.phase != Phase::Backoff || block.timer.is_some(), "{at} is never tried again");
         assert_eq!(block.output.is_some(), block.phase == Phase::Completed, "{at}: output");
+        let kept = block.phase == Phase::Woken && block.lane == Lane::Light && !block.again && !block.called && !brief;
+        assert!(!kept || block.parking, "{at} is held half-done without a place");
+        assert!(!block.parking || block.lane == Lane::Light, "{at} is heavy and has a place to be parked at");
+        assert!(!block.parking || block.phase.is_under_way(), "{at} is over and has a place to be parked at");
+        assert!(!block.parking || block.phase != Phase::Waiting, "{at} waits and has a place to be parked at");
+        let in_line = matches!(block.place, Place::Parking(_));
+        assert!(!in_line || (block.again && !block.parking), "{at} waits for a place that it does not need");
         if stands && matches!(block.place, Place::Ready(_)) {
             assert!(self.slots.free() == 0, "{at} is ready, and a slot is free");
         }

@@ -13,6 +13,7 @@ use crate::coverage::Coverage;
 use crate::event::{BlockResult, Event};
 use crate::limits;
 use crate::memory::HeavyMemory;
+use crate::parking::Parking;
 use crate::ready::ReadyQueue;
 use crate::rejected::Rejected;
 use crate::slots::Slots;
@@ -29,6 +30,8 @@ pub struct Config {
     pub slots: NonZeroUsize,
     /// Memory that all heavy runs under way may hold together, in bytes.
     pub heavy_memory_bytes: u64,
+    /// Light attempts that may be held half-done without a slot.
+    pub parked_attempts_max: NonZeroUsize,
     /// Most live runs.
     pub live_runs_max: usize,
     /// How long an attempt may hold its slot while an equal priority waits.
@@ -42,6 +45,7 @@ impl Default for Config {
         Self {
             slots: limits::SLOTS,
             heavy_memory_bytes: limits::HEAVY_MEMORY_BYTES,
+            parked_attempts_max: limits::PARKED_ATTEMPTS_MAX,
             live_runs_max: limits::LIVE_RUNS_MAX,
             quantum: limits::QUANTUM,
             ageing: limits::AGEING,
@@ -58,6 +62,7 @@ pub struct Kernel<P> {
     pub(crate) workflows: Workflows,
     pub(crate) ready: ReadyQueue<(Key, BlockIndex)>,
     pub(crate) slots: Slots,
+    pub(crate) parking: Parking,
     pub(crate) memory: HeavyMemory,
     pub(crate) timers: Timers<Timer>,
     /// When a holder's quantum is to be looked at again; only while somebody waits for a slot.
@@ -87,6 +92,7 @@ impl<P: Clone> Kernel<P> {
             workflows: Workflows::new(config.ageing),
             ready: ReadyQueue::new(config.ageing),
             slots: Slots::new(config.slots.get()),
+            parking: Parking::new(config.parked_attempts_max.get(), config.ageing),
             memory: HeavyMemory::new(config.heavy_memory_bytes, config.ageing),
             timers: Timers::default(),
             quantum_due: None,

@@ -24,6 +24,10 @@ pub const AGEING: Span = Span::from_ms(10_000);
 /// [`AGEING`] would turn the queue into one long line, and priorities and round-robin would mean nothing.
 pub const AGED_TURN: u32 = 4;
 
+/// Light attempts that may be held half-done without a slot, each with a thread and its memory; of the others that are
+/// asked for their slot, each drops what it has done and begins again when it is its turn to have such a place.
+pub const PARKED_ATTEMPTS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+
 /// Most attempts a retry policy may ask for; a higher figure counts as this one.
 pub const ATTEMPTS_MAX: u32 = 100;
 

@@ -138,6 +138,7 @@ impl<P: Clone> Kernel<P> {
     fn end_attempt(&mut self, key: Key, block: BlockIndex, event: BlockEvent, failure: Option<Failure>) {
         self.dequeue(key, block);
         self.release_slot(key, block);
+        self.give_place_back(key, block);
         self.advance(key, block, event);
         let now = self.now;
         let control = self.table.block_mut(key, block);
@@ -145,7 +146,7 @@ impl<P: Clone> Kernel<P> {
             self.timers.cancel(timer);
         }
         control.ended_at = Some(now);
-        control.waits_on = None;
+        (control.waits_on, control.called, control.again, control.used) = (None, false, false, Span(0));
         let elapsed = control.started_at.map_or(Span(0), |started| now - started);
         // After a failure that is followed by another attempt the block is PENDING, but this attempt FAILED.
         let status = if event == BlockEvent::Retry { BlockStatus::Failed } else { control.status };

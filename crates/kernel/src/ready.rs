@@ -1,4 +1,7 @@
-//! The ready queue: priority levels, a ring of workflows in each, first-in first-out inside a workflow, and ageing.
+//! The ready queue: ranks, a ring of workflows in each, first-in first-out inside a workflow, and ageing.
+//!
+//! A workflow has one line at each priority, and the line stands in the ring of its first entry's rank: a workflow that is
+//! about to go on with a long attempt goes, as a whole, behind those that are not.
 //!
 //! Linked lists through one slab, so that every operation is O(1) and an entry that is taken out leaves nothing behind.
 
@@ -6,6 +9,7 @@ use runlet_proto::ids::Priority;
 use slab::Slab;
 
 use crate::limits::AGED_TURN;
+use crate::rank::Rank;
 use crate::time::{Span, Time};
 
 const NONE: u32 = u32::MAX;
@@ -18,11 +22,11 @@ pub struct EntryId(u32);
 #[derive(Debug)]
 pub struct ReadyQueue<T> {
     entries: Slab<Entry<T>>,
-    // Per workflow: its line at each level.
+    // Per workflow: its line at each priority.
     lines: Vec<[Line; Priority::LEVELS]>,
-    // Per level: the line whose turn is next, or `NONE`.
-    turns: [u32; Priority::LEVELS],
-    counts: [usize; Priority::LEVELS],
+    // Per rank: the line whose turn is next, or `NONE`.
+    turns: [u32; Rank::COUNT],
+    counts: [usize; Rank::COUNT],
     // All entries by the time they came, the oldest first.
     oldest: u32,
     youngest: u32,
@@ -35,7 +39,8 @@ pub struct ReadyQueue<T> {
 struct Entry<T> {
     value: T,
     workflow: u32,
-    level: usize,
+    priority: Priority,
+    long: bool,
     since: Time,
     // Neighbours in the line of its workflow.
     before: u32,
@@ -45,16 +50,18 @@ struct Entry<T> {
     younger: u32,
 }
 
-/// One workflow at one level; in the level's ring while it has entries.
+/// One workflow at one priority; in a ring while it has entries.
 #[derive(Debug, Clone, Copy)]
 struct Line {
     first: u32,
     last: u32,
+    len: u32,
+    long: bool,
     previous: u32,
     next: u32,
 }
 
-const EMPTY: Line = Line { first: NONE, last: NONE, previous: NONE, next: NONE };
+const EMPTY: Line = Line { first: NONE, last: NONE, len: 0, long: false, previous: NONE, next: NONE };
 
 /// An entry whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +81,8 @@ impl<T: Copy> ReadyQueue<T> {
         Self {
             entries: Slab::new(),
             lines: Vec::new(),
-            turns: [NONE; Priority::LEVELS],
-            counts: [0; Priority::LEVELS],
+            turns: [NONE; Rank::COUNT],
+            counts: [0; Rank::COUNT],
             oldest: NONE,
             youngest: NONE,
             ageing,
@@ -84,32 +91,34 @@ impl<T: Copy> ReadyQueue<T> {
     }
 
     /// Puts a value at the end of its workflow's line. Workflows are numbered densely by the caller; `now` never goes back.
-    pub fn push(&mut self, now: Time, priority: Priority, workflow: u32, value: T) -> EntryId {
-        self.insert(now, priority, workflow, value, false)
+    pub fn push(&mut self, now: Time, rank: Rank, workflow: u32, value: T) -> EntryId {
+        self.insert(now, rank, workflow, value, false)
     }
 
     /// Puts a value at the front of its workflow's line: it was there before all who wait.
-    pub fn push_front(&mut self, now: Time, priority: Priority, workflow: u32, value: T) -> EntryId {
-        self.insert(now, priority, workflow, value, true)
+    pub fn push_front(&mut self, now: Time, rank: Rank, workflow: u32, value: T) -> EntryId {
+        self.insert(now, rank, workflow, value, true)
     }
 
-    fn insert(&mut self, now: Time, priority: Priority, workflow: u32, value: T, front: bool) -> EntryId {
+    fn insert(&mut self, now: Time, rank: Rank, workflow: u32, value: T, front: bool) -> EntryId {
         if self.lines.len() <= workflow as usize {
             self.lines.resize(workflow as usize + 1, [EMPTY; Priority::LEVELS]);
         }
         let older = self.youngest;
-        let entry = Entry { value, workflow, level: 0, since: now, before: NONE, behind: NONE, older, younger: NONE };
+        let (priority, long) = (rank.priority(), rank.is_long());
+        let (before, behind, younger) = (NONE, NONE, NONE);
+        let entry = Entry { value, workflow, priority, long, since: now, before, behind, older, younger };
         let id = u32::try_from(self.entries.insert(entry)).expect("a ready block at most, of which there are < 2^32");
         match older {
             NONE => self.oldest = id,
             older => self.entries[older as usize].younger = id,
         }
         self.youngest = id;
-        self.join_line(id, usize::from(priority.level()), front);
+        self.join_line(id, priority, front);
         EntryId(id)
     }
 
-    /// Takes the entry whose turn it is: the oldest aged one in every [`AGED_TURN`]th dispatch; else, at the highest level,
+    /// Takes the entry whose turn it is: the oldest aged one in every [`AGED_TURN`]th dispatch; else, at the highest rank,
     /// the first entry of the workflow whose turn it is, which then goes to the end of the ring.
     pub fn pop(&mut self, now: Time) -> Option<Turn<T>> {
         let aged = self.is_turn_of_aged(now);
@@ -119,10 +128,10 @@ impl<T: Copy> ReadyQueue<T> {
         } else {
             self.passed_over();
         }
-        let entry = &self.entries[id as usize];
-        let (level, workflow, since) = (entry.level, entry.workflow, entry.since);
+        let &Entry { priority, workflow, since, .. } = &self.entries[id as usize];
         if !aged {
-            self.turns[level] = self.lines[workflow as usize][level].next;
+            let line = self.line(workflow, priority);
+            self.turns[Rank::new(priority, line.long).as_usize()] = line.next;
         }
         Some(Turn { value: self.take(id), since, aged })
     }
@@ -135,30 +144,35 @@ impl<T: Copy> ReadyQueue<T> {
     /// Moves an entry to the end of its workflow's line at another priority; it keeps its age.
     pub fn reprioritise(&mut self, entry: EntryId, priority: Priority) {
         self.leave_line(entry.0);
-        self.join_line(entry.0, usize::from(priority.level()), false);
+        self.join_line(entry.0, priority, false);
     }
 
-    /// The highest priority that waits, if anything does.
+    /// The highest rank that waits, if anything does.
     #[must_use]
-    pub fn top(&self) -> Option<Priority> {
-        (0..=Priority::MAX.level())
-            .rev()
-            .filter_map(Priority::new)
-            .find(|top| self.counts[usize::from(top.level())] > 0)
+    pub fn top(&self) -> Option<Rank> {
+        if self.is_empty() {
+            return None;
+        }
+        Rank::descending().find(|rank| self.counts[rank.as_usize()] > 0)
     }
 
-    /// The workflow that waits at a priority, if it is only one.
+    /// The workflow that waits at a rank, if it is only one.
     #[must_use]
-    pub fn only_workflow(&self, priority: Priority) -> Option<u32> {
-        let level = usize::from(priority.level());
-        let turn = self.turns[level];
-        (turn != NONE && self.lines[turn as usize][level].next == turn).then_some(turn)
+    pub fn only_workflow(&self, rank: Rank) -> Option<u32> {
+        let turn = self.turns[rank.as_usize()];
+        (turn != NONE && self.line(turn, rank.priority()).next == turn).then_some(turn)
     }
 
-    /// How many entries wait at each level, from 0 to 9.
+    /// How many entries wait at a rank.
     #[must_use]
-    pub const fn counts(&self) -> &[usize; Priority::LEVELS] {
-        &self.counts
+    pub const fn count(&self, rank: Rank) -> usize {
+        self.counts[rank.as_usize()]
+    }
+
+    /// How many entries wait at each priority, from 0 to 9.
+    #[must_use]
+    pub fn counts(&self) -> [usize; Priority::LEVELS] {
+        std::array::from_fn(|level| self.counts[2 * level] + self.counts[2 * level + 1])
     }
 
     /// Since when the oldest entry waits.
@@ -200,8 +214,12 @@ impl<T: Copy> ReadyQueue<T> {
     }
 
     fn first_by_priority(&self) -> Option<u32> {
-        let level = usize::from(self.top()?.level());
-        Some(self.lines[self.turns[level] as usize][level].first)
+        let rank = self.top()?;
+        Some(self.line(self.turns[rank.as_usize()], rank.priority()).first)
+    }
+
+    fn line_mut(&mut self, workflow: u32, priority: Priority) -> &mut Line {
+        &mut self.lines[workflow as usize][usize::from(priority.level())]
     }
 
     fn take(&mut self, id: u32) -> T {
@@ -218,9 +236,9 @@ impl<T: Copy> ReadyQueue<T> {
         entry.value
     }
 
-    fn join_line(&mut self, id: u32, level: usize, front: bool) {
-        let workflow = self.entries[id as usize].workflow;
-        let line = &mut self.lines[workflow as usize][level];
+    fn join_line(&mut self, id: u32, priority: Priority, front: bool) {
+        let &Entry { workflow, long, .. } = &self.entries[id as usize];
+        let line = self.line_mut(workflow, priority);
         let is_first = line.first == NONE;
         let (before, behind) = if front { (NONE, line.first) } else { (line.last, NONE) };
         if front || is_first {
@@ -229,90 +247,126 @@ impl<T: Copy> ReadyQueue<T> {
         if !front || is_first {
             line.last = id;
         }
+        line.len += 1;
+        if is_first {
+            line.long = long;
+        }
+        let rank = Rank::new(priority, line.long);
+        self.counts[rank.as_usize()] += 1;
         if before != NONE {
             self.entries[before as usize].behind = id;
         }
         if behind != NONE {
             self.entries[behind as usize].before = id;
         }
-        if is_first {
-            self.join_ring(workflow, level);
-        }
         let entry = &mut self.entries[id as usize];
-        (entry.level, entry.before, entry.behind) = (level, before, behind);
-        self.counts[level] += 1;
+        (entry.priority, entry.before, entry.behind) = (priority, before, behind);
+        if is_first {
+            self.join_ring(workflow, rank);
+        } else {
+            self.follow_first(workflow, priority);
+        }
     }
 
     fn leave_line(&mut self, id: u32) {
-        let &Entry { workflow, level, before, behind, .. } = &self.entries[id as usize];
-        let line = &mut self.lines[workflow as usize][level];
+        let &Entry { workflow, priority, before, behind, .. } = &self.entries[id as usize];
+        let line = self.line_mut(workflow, priority);
         match before {
             NONE => line.first = behind,
             before => self.entries[before as usize].behind = behind,
         }
         match behind {
-            NONE => line.last = before,
+            NONE => self.line_mut(workflow, priority).last = before,
             behind => self.entries[behind as usize].before = before,
         }
-        if line.first == NONE {
-            self.leave_ring(workflow, level);
+        let line = self.line_mut(workflow, priority);
+        line.len -= 1;
+        let (rank, is_empty) = (Rank::new(priority, line.long), line.first == NONE);
+        self.counts[rank.as_usize()] -= 1;
+        if is_empty {
+            self.leave_ring(workflow, rank);
+            *self.line_mut(workflow, priority) = EMPTY;
+        } else {
+            self.follow_first(workflow, priority);
         }
-        self.counts[level] -= 1;
     }
 
-    /// A workflow that comes to a level has its turn after everybody who is there.
-    fn join_ring(&mut self, workflow: u32, level: usize) {
-        let turn = self.turns[level];
+    /// Moves a line to the ring of its first entry's rank, if it stands in another.
+    fn follow_first(&mut self, workflow: u32, priority: Priority) {
+        let &Line { first, len, long: stands, .. } = self.line(workflow, priority);
+        let long = self.entries[first as usize].long;
+        if long == stands {
+            return;
+        }
+        let (from, to) = (Rank::new(priority, stands), Rank::new(priority, long));
+        self.counts[from.as_usize()] -= len as usize;
+        self.counts[to.as_usize()] += len as usize;
+        self.leave_ring(workflow, from);
+        self.line_mut(workflow, priority).long = long;
+        self.join_ring(workflow, to);
+    }
+
+    /// A workflow that comes to a ring has its turn after everybody who is there.
+    fn join_ring(&mut self, workflow: u32, rank: Rank) {
+        let (turn, priority) = (self.turns[rank.as_usize()], rank.priority());
         if turn == NONE {
-            self.turns[level] = workflow;
-            self.link(workflow, workflow, level);
+            self.turns[rank.as_usize()] = workflow;
+            self.link(workflow, workflow, priority);
         } else {
-            let previous = self.lines[turn as usize][level].previous;
-            self.link(previous, workflow, level);
-            self.link(workflow, turn, level);
+            let previous = self.line(turn, priority).previous;
+            self.link(previous, workflow, priority);
+            self.link(workflow, turn, priority);
         }
     }
 
-    fn leave_ring(&mut self, workflow: u32, level: usize) {
-        let Line { previous, next, .. } = self.lines[workflow as usize][level];
+    fn leave_ring(&mut self, workflow: u32, rank: Rank) {
+        let &Line { previous, next, .. } = self.line(workflow, rank.priority());
+        let turn = &mut self.turns[rank.as_usize()];
         if next == workflow {
-            self.turns[level] = NONE;
-        } else {
-            self.link(previous, next, level);
-            if self.turns[level] == workflow {
-                self.turns[level] = next;
-            }
+            *turn = NONE;
+            return;
         }
-        self.lines[workflow as usize][level] = EMPTY;
+        if *turn == workflow {
+            *turn = next;
+        }
+        self.link(previous, next, rank.priority());
     }
 
-    fn link(&mut self, workflow: u32, next: u32, level: usize) {
-        self.lines[workflow as usize][level].next = next;
-        self.lines[next as usize][level].previous = workflow;
+    fn link(&mut self, workflow: u32, next: u32, priority: Priority) {
+        self.line_mut(workflow, priority).next = next;
+        self.line_mut(next, priority).previous = workflow;
     }
 }
 
 impl<T> ReadyQueue<T> {
+    fn line(&self, workflow: u32, priority: Priority) -> &Line {
+        &self.lines[workflow as usize][usize::from(priority.level())]
+    }
+
     /// Panics unless lists, rings and counts agree.
     pub fn check_invariants(&self) {
         let mut seen = 0;
-        for level in 0..Priority::LEVELS {
-            let mut at_level = 0;
-            let mut workflow = self.turns[level];
+        for rank in Rank::descending() {
+            let priority = rank.priority();
+            let mut at_rank = 0;
+            let mut workflow = self.turns[rank.as_usize()];
             while workflow != NONE {
-                let line = self.lines[workflow as usize][level];
-                assert_ne!(line.first, NONE, "workflow {workflow} is in the ring of level {level} with nothing to do");
-                let (mut id, mut before) = (line.first, NONE);
+                let line = self.line(workflow, priority);
+                assert_ne!(line.first, NONE, "workflow {workflow} is in the ring of {rank:?} with nothing to do");
+                assert_eq!(self.entries[line.first as usize].long, rank.is_long(), "{workflow} is in the wrong ring");
+                let (mut id, mut before, mut len) = (line.first, NONE, 0);
                 while id != NONE {
                     let entry = &self.entries[id as usize];
-                    assert_eq!((entry.level, entry.workflow, entry.before), (level, workflow, before), "entry {id}");
-                    (before, id, at_level) = (id, entry.behind, at_level + 1);
+                    let stands = (entry.priority, entry.workflow, entry.before);
+                    assert_eq!(stands, (priority, workflow, before), "entry {id}");
+                    (before, id, len) = (id, entry.behind, len + 1);
                 }
-                assert_eq!(line.last, before, "the line of workflow {workflow} ends elsewhere");
-                workflow = if line.next == self.turns[level] { NONE } else { line.next };
+                assert_eq!((line.last, line.len), (before, len), "the line of workflow {workflow} ends elsewhere");
+                at_rank += len as usize;
+                workflow = if line.next == self.turns[rank.as_usize()] { NONE } else { line.next };
             }
-            assert_eq!(self.counts[level], at_level, "count of level {level}");
-            seen += at_level;
+            assert_eq!(self.counts[rank.as_usize()], at_rank, "count of {rank:?}");
+            seen += at_rank;
         }
         assert_eq!(seen, self.entries.len(), "an entry is in no line");
         let (mut id, mut older) = (self.oldest, NONE);

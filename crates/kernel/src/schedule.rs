@@ -1,11 +1,12 @@
 //! Who runs next: queueing, dispatch, and who has to give way.
 
-use runlet_proto::ids::{BlockIndex, Priority};
+use runlet_proto::ids::BlockIndex;
 use runlet_proto::state::{Lane, RunState};
 
 use crate::action::{Action, Observation};
 use crate::control::Place;
 use crate::kernel::{Kernel, Timer};
+use crate::rank::Rank;
 use crate::slots::{Holder, HolderId, Verdict, Waiting};
 use crate::table::{Admission, Key};
 use crate::time::Time;
@@ -22,12 +23,24 @@ impl<P: Clone> Kernel<P> {
         if self.is_brief(key, block) {
             self.begin(key, block, false);
         } else if self.lane_of(key, block) == Lane::Light {
-            self.push_ready(key, block);
+            self.enqueue_light(key, block);
         } else {
             let id = run.control.id;
             self.memory.hold(id).queue.push_back(block);
             self.table.block_mut(key, block).place = Place::Worker;
             self.offer_worker(key);
+        }
+    }
+
+    /// A light attempt that is to begin again does so once it has a place to be parked at.
+    fn enqueue_light(&mut self, key: Key, block: BlockIndex) {
+        let control = self.table.block(key, block);
+        if control.again && !control.parking {
+            let priority = self.table.get(key).control.priority;
+            let place = self.parking.push(self.now, priority, key, block);
+            self.table.block_mut(key, block).place = Place::Parking(place);
+        } else {
+            self.push_ready(key, block);
         }
     }
 
@@ -96,7 +109,10 @@ impl<P: Clone> Kernel<P> {
 
     /// Takes the slot back from an attempt that stopped by itself.
     pub(crate) fn release_slot(&mut self, key: Key, block: BlockIndex) {
-        let Some(holder) = self.table.block_mut(key, block).holder.take() else { return };
+        let now = self.now;
+        let control = self.table.block_mut(key, block);
+        let Some(holder) = control.holder.take() else { return };
+        control.used = control.used + (now - self.slots.get(holder).since);
         self.slots.release(holder);
         if self.table.block(key, block).lane == Lane::Heavy {
             let id = self.table.get(key).control.id;
@@ -107,8 +123,26 @@ impl<P: Clone> Kernel<P> {
 
     /// Hands out what is free, then sees who has to give way to those who still wait.
     pub(crate) fn schedule(&mut self) {
+        self.hand_out_places();
         while self.slots.free() > 0 && self.dispatch_next() {}
         self.preempt();
+    }
+
+    /// Lets those who wait for a place to be parked at stand in line for a slot.
+    fn hand_out_places(&mut self) {
+        while let Some(next) = self.parking.next(self.now) {
+            self.parking.remove(next.place);
+            let (key, block) = next.value;
+            self.table.block_mut(key, block).parking = self.parking.take();
+            self.push_ready(key, block);
+        }
+    }
+
+    /// The attempt is not to be parked any more.
+    pub(crate) fn give_place_back(&mut self, key: Key, block: BlockIndex) {
+        if std::mem::take(&mut self.table.block_mut(key, block).parking) {
+            self.parking.give_back();
+        }
     }
 
     pub(crate) fn is_brief(&self, key: Key, block: BlockIndex) -> bool {
@@ -136,6 +170,7 @@ impl<P: Clone> Kernel<P> {
                 self.ready.remove(entry);
             }
             Place::Memory(entry) => self.memory.unpark(entry),
+            Place::Parking(entry) => self.parking.remove(entry),
             Place::Nowhere | Place::Worker => {}
         }
         place
@@ -146,12 +181,17 @@ impl<P: Clone> Kernel<P> {
     fn push_ready(&mut self, key: Key, block: BlockIndex) {
         let begun = self.has_begun(key, block);
         let run = self.table.get(key);
-        let (priority, workflow) = (run.control.priority, run.workflow);
+        let rank = Rank::new(run.control.priority, self.is_long(key, block));
         let entry = match begun {
-            true => self.ready.push_front(self.now, priority, workflow, (key, block)),
-            false => self.ready.push(self.now, priority, workflow, (key, block)),
+            true => self.ready.push_front(self.now, rank, run.workflow, (key, block)),
+            false => self.ready.push(self.now, rank, run.workflow, (key, block)),
         };
         self.table.block_mut(key, block).place = Place::Ready(entry);
+    }
+
+    /// Whether the attempt under way has used up a quantum.
+    fn is_long(&self, key: Key, block: BlockIndex) -> bool {
+        self.table.block(key, block).used >= self.config.quantum
     }
 
     /// Gives a free slot to whoever's turn it is; whether there was anybody.
@@ -180,7 +220,7 @@ impl<P: Clone> Kernel<P> {
         let Some(first) = self.memory.first_that_fits(self.now) else { return false };
         let oldest = self.ready.oldest().is_none_or(|since| first.since <= since);
         let by_age = first.aged && oldest;
-        let outranked = self.ready.top().is_some_and(|top| top > first.priority);
+        let outranked = self.ready.top().is_some_and(|top| top > Rank::new(first.priority, false));
         if !by_age && (outranked || self.ready.is_turn_of_aged(self.now)) {
             return false;
         }
@@ -195,6 +235,7 @@ impl<P: Clone> Kernel<P> {
     /// Starts an attempt, or goes on with it.
     fn begin(&mut self, key: Key, block: BlockIndex, aged: bool) {
         let (now, brief, lane) = (self.now, self.is_brief(key, block), self.lane_of(key, block));
+        let long = self.is_long(key, block);
         let run = self.table.get_mut(key);
         run.control.current_block_index = block;
         let (id, workflow, priority) = (run.control.id, run.workflow, run.control.priority);
@@ -205,9 +246,10 @@ impl<P: Clone> Kernel<P> {
             control.attempt = control.attempt.next();
             (control.started_at, control.ended_at) = (Some(now), None);
         }
-        let attempt = control.attempt;
+        let (attempt, again) = (control.attempt, std::mem::take(&mut control.again));
         if !brief {
-            let holder = Holder { key, block, workflow, lane, priority, since: now, aged, asked: None };
+            let pinned = lane == Lane::Light && control.called && !control.parking;
+            let holder = Holder { key, block, workflow, lane, priority, long, pinned, since: now, aged, asked: None };
             control.holder = Some(self.slots.take(holder));
             if lane == Lane::Heavy {
                 let hold = self.memory.hold(id);
@@ -216,7 +258,10 @@ impl<P: Clone> Kernel<P> {
         }
         if !fresh {
             self.advance(key, block, BlockEvent::Continue);
-            self.actions.push_back(Action::Continue { run: id, block, attempt, lane });
+            self.actions.push_back(match again {
+                true => Action::Dispatch { run: id, block, attempt, lane },
+                false => Action::Continue { run: id, block, attempt, lane },
+            });
             return;
         }
         self.advance(key, block, BlockEvent::Start);
@@ -249,35 +294,38 @@ impl<P: Clone> Kernel<P> {
         let Some(waits_since) = waits_since else { return Verdict::Wait(None) };
         let (now, quantum) = (self.now, self.config.quantum);
         let promised = self.slots.promised(now, quantum);
-        let Some(priority) = self.waiting_at(promised, parked.map(|(priority, _)| priority)) else {
+        let Some(rank) = self.waiting_at(promised, parked.map(|(priority, _)| Rank::new(priority, false))) else {
             // Everybody who waits was promised a slot; a promise that is not kept is looked at again.
             return Verdict::Wait(self.slots.promise_due(now, quantum));
         };
         let aged_at = waits_since + self.config.ageing;
-        let workflow = if parked.is_none() { self.ready.only_workflow(priority) } else { None };
-        match self.slots.verdict(Waiting { priority, workflow, aged: aged_at <= now }, now, quantum) {
+        let workflow = if parked.is_none() { self.ready.only_workflow(rank) } else { None };
+        let waiting = Waiting { rank, workflow, aged: aged_at <= now, places: !self.parking.is_full() };
+        match self.slots.verdict(waiting, now, quantum) {
             Verdict::Preempt(holder) => Verdict::Preempt(holder),
             Verdict::Wait(due) => Verdict::Wait(earliest(due, Some(aged_at).filter(|at| *at > now))),
         }
     }
 
-    /// Asks a holder for its slot.
+    /// Asks a holder for its slot. A light one without a place to be parked at drops what it has done.
     pub(crate) fn ask_back(&mut self, holder: HolderId) {
         let held = self.slots.get_mut(holder);
         held.asked = Some(self.now);
         let (key, block) = (held.key, held.block);
         self.advance(key, block, BlockEvent::Preempt);
         let run = self.table.get(key).control.id;
-        let control = self.table.block(key, block);
+        let control = self.table.block_mut(key, block);
         let (attempt, lane) = (control.attempt, control.lane);
-        self.actions.push_back(Action::Preempt { run, block, attempt, lane });
+        let keep = lane == Lane::Heavy || control.parking || self.parking.take();
+        (control.parking, control.again) = (keep && lane == Lane::Light, !keep);
+        self.actions.push_back(Action::Preempt { run, block, attempt, lane, keep });
     }
 
-    /// Priority of the waiting entry that has `before` others ahead of it.
-    fn waiting_at(&self, before: usize, parked: Option<Priority>) -> Option<Priority> {
+    /// Rank of the waiting entry that has `before` others ahead of it.
+    fn waiting_at(&self, before: usize, parked: Option<Rank>) -> Option<Rank> {
         let mut ahead = 0;
-        (0..=Priority::MAX.level()).rev().filter_map(Priority::new).find(|priority| {
-            ahead += self.ready.counts()[usize::from(priority.level())] + usize::from(parked == Some(*priority));
+        Rank::descending().find(|rank| {
+            ahead += self.ready.count(*rank) + usize::from(parked == Some(*rank));
             ahead > before
         })
     }

@@ -6,6 +6,7 @@ use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
 use runlet_proto::state::Lane;
 use slab::Slab;
 
+use crate::rank::Rank;
 use crate::table::{IdHash, Key};
 use crate::time::{Span, Time};
 
@@ -31,6 +32,10 @@ pub(crate) struct Holder {
     pub(crate) workflow: u32,
     pub(crate) lane: Lane,
     pub(crate) priority: Priority,
+    /// It had used up a quantum before it took this slot.
+    pub(crate) long: bool,
+    /// It could neither be continued later nor begun again while no place to be parked at is free.
+    pub(crate) pinned: bool,
     pub(crate) since: Time,
     /// Its age brought it here: nobody outranks it before its quantum is over.
     pub(crate) aged: bool,
@@ -41,12 +46,24 @@ pub(crate) struct Holder {
 /// Those who wait for a slot and have no promise of one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Waiting {
-    /// The priority that counts.
-    pub(crate) priority: Priority,
-    /// The workflow of all who wait at that priority, if it is only one.
+    /// The rank that counts.
+    pub(crate) rank: Rank,
+    /// The workflow of all who wait at that rank, if it is only one.
     pub(crate) workflow: Option<u32>,
     /// Whether one of them has waited so long that its priority does not count.
     pub(crate) aged: bool,
+    /// Whether a place is free to park at.
+    pub(crate) places: bool,
+}
+
+impl Holder {
+    fn used_up(&self, now: Time, quantum: Span) -> bool {
+        self.since + quantum <= now
+    }
+
+    fn rank(&self, now: Time, quantum: Span) -> Rank {
+        Rank::new(self.priority, self.long || self.used_up(now, quantum))
+    }
 }
 
 impl Waiting {
@@ -55,7 +72,7 @@ impl Waiting {
     fn is_behind(&self, holder: &Holder) -> bool {
         holder.lane == Lane::Light
             && !self.aged
-            && holder.priority == self.priority
+            && holder.priority == self.rank.priority()
             && self.workflow == Some(holder.workflow)
     }
 }
@@ -103,6 +120,10 @@ impl Slots {
         self.holders.remove(holder.0 as usize);
     }
 
+    pub(crate) fn get(&self, holder: HolderId) -> &Holder {
+        &self.holders[holder.0 as usize]
+    }
+
     pub(crate) fn get_mut(&mut self, holder: HolderId) -> &mut Holder {
         &mut self.holders[holder.0 as usize]
     }
@@ -140,15 +161,15 @@ impl Slots {
         self.holders().filter_map(|holder| holder.asked).map(|asked| asked + quantum).filter(|due| *due > now).min()
     }
 
-    /// Who gives way to those who wait: at once the lowest that they outrank, else the lowest of those that are not above
-    /// them and used their quantum up. Of equals, who held the slot longest. An aged entry lets everyone's quantum count.
+    /// Who gives way to those who wait: at once the lowest that they outrank, else the lowest of those whose priority is not
+    /// above theirs and who used their quantum up. Of equals, who held the slot longest. An aged entry lets everyone's quantum count.
     pub(crate) fn verdict(&self, waiting: Waiting, now: Time, quantum: Span) -> Verdict {
-        let rank = |(_, holder): &(usize, &Holder)| (holder.priority, holder.since);
-        let candidates =
-            || self.holders.iter().filter(|(_, holder)| holder.asked.is_none() && !waiting.is_behind(holder));
-        let used_up = |holder: &Holder| holder.since + quantum <= now;
-        let outranked = |holder: &Holder| holder.priority < waiting.priority && (!holder.aged || used_up(holder));
-        let counts = |holder: &Holder| waiting.aged || holder.priority <= waiting.priority;
+        let rank = |(_, holder): &(usize, &Holder)| (holder.rank(now, quantum), holder.since);
+        let can_stop = |holder: &Holder| holder.asked.is_none() && (waiting.places || !holder.pinned);
+        let candidates = || self.holders.iter().filter(|(_, holder)| can_stop(holder) && !waiting.is_behind(holder));
+        let used_up = |holder: &Holder| holder.used_up(now, quantum);
+        let outranked = |holder: &Holder| holder.rank(now, quantum) < waiting.rank && (!holder.aged || used_up(holder));
+        let counts = |holder: &Holder| waiting.aged || holder.priority <= waiting.rank.priority();
         let victim = candidates().filter(|(_, h)| outranked(h)).min_by_key(rank);
         let over = || candidates().filter(|(_, h)| used_up(h) && counts(h)).min_by_key(rank);
         if let Some((id, _)) = victim.or_else(over) {

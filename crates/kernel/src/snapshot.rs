@@ -17,6 +17,10 @@ pub struct Counts {
     pub ready: [usize; Priority::LEVELS],
     /// Heavy blocks whose turn has come and that wait for memory.
     pub awaiting_memory: usize,
+    /// Light blocks that have begun, dropped what they had done, and wait for a place to be parked at.
+    pub awaiting_parking: usize,
+    /// Places that are taken by light attempts that have used up a quantum.
+    pub parked_attempts: usize,
     /// Runs that wait for another run of their workflow to end.
     pub awaiting_admission: usize,
     /// CPU slots in all.
@@ -45,8 +49,10 @@ impl<P: Clone> Kernel<P> {
         Counts {
             live: self.table.live,
             ended: self.table.len() - self.table.live,
-            ready: *self.ready.counts(),
+            ready: self.ready.counts(),
             awaiting_memory: self.memory.waiting(),
+            awaiting_parking: self.parking.waiting(),
+            parked_attempts: self.parking.taken(),
             awaiting_admission: self.workflows.iter().map(|workflow| workflow.line.len()).sum(),
             slots: self.slots.total(),
             slots_free: self.slots.free(),

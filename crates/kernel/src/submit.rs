@@ -13,7 +13,7 @@ use crate::plan::{Plan, PlanBlock};
 use crate::rejected::Rejected;
 use crate::shape::{Shape, open_dependencies};
 use crate::table::{Admission, Key, Run};
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::transition::{BlockEvent, Phase};
 
 impl<P: Clone> Kernel<P> {
@@ -150,6 +150,10 @@ fn new_block<P>(plan: &PlanBlock) -> BlockControlObject<P> {
         lane: plan.lane,
         place: Place::Nowhere,
         holder: None,
+        parking: false,
+        again: false,
+        called: false,
+        used: Span(0),
         timer: None,
         retry_at: Time::default(),
         waits_on: None,

@@ -41,6 +41,14 @@ impl Sub for Time {
     }
 }
 
+impl Add for Span {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
+    }
+}
+
 impl fmt::Display for Span {
     /// As a person reads it: `350ms`, `1.2s`, `90.0s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -146,13 +146,12 @@ pub const fn next_phase(phase: Phase, event: BlockEvent) -> Result<Phase, Illega
 
         (Running, Preempt)   => Ok(Yielding),
         (Running, Wait)      => Ok(Waiting),
-        (Running, Yield)     => Ok(Woken),
         (Running, Complete)  => Ok(Completed),
         (Running, Skip)      => Ok(Skipped),
         (Running, Retry)     => Ok(Backoff),
         (Running, Fail)      => Ok(Failed),
         (Running, Cancel)    => Ok(Failed),
-        (Running, Release | Start | Wake | Continue | Due) => Err(Illegal),
+        (Running, Release | Start | Wake | Yield | Continue | Due) => Err(Illegal),
 
         (Yielding, Wait)     => Ok(Waiting),
         (Yielding, Yield)    => Ok(Woken),

@@ -4,6 +4,7 @@
 
 use proptest::prelude::*;
 use runlet_kernel::limits::AGED_TURN;
+use runlet_kernel::rank::Rank;
 use runlet_kernel::ready::{EntryId, ReadyQueue};
 use runlet_kernel::timers::{TimerId, Timers};
 use runlet_kernel::{Span, Time};
@@ -11,20 +12,21 @@ use runlet_proto::ids::Priority;
 
 #[derive(Debug, Clone)]
 enum QueueStep {
-    Push { level: u8, workflow: u32 },
+    Push { level: u8, workflow: u32, long: bool, front: bool },
     Pop,
     Remove(usize),
     Reprioritise(usize, u8),
     Pass(u64),
 }
 
-/// A list of entries in the order they came, and per level the workflows in the order of their turns.
+/// A list of entries in the order they came, and per rank the workflows in the order of their turns.
 #[derive(Debug, Default)]
 struct Model {
     entries: Vec<Waiting>,
-    turns: [Vec<u32>; Priority::LEVELS],
+    // By level, first those whose first entry is long.
+    turns: [[Vec<u32>; 2]; Priority::LEVELS],
     since_aged: u32,
-    moved: u64,
+    moved: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -32,43 +34,54 @@ struct Waiting {
     value: u64,
     level: usize,
     workflow: u32,
+    long: bool,
     since: Time,
-    // Orders the line of a workflow: when it joined it.
-    joined: u64,
+    // Orders the line of a workflow: when it joined it, or before all of it.
+    joined: i64,
     id: EntryId,
 }
 
 impl Model {
-    fn join(&mut self, level: usize, workflow: u32) -> u64 {
-        if !self.turns[level].contains(&workflow) {
-            self.turns[level].push(workflow);
-        }
+    /// A number for the order of a line: behind all of it, or before.
+    fn joins(&mut self, front: bool) -> i64 {
         self.moved += 1;
-        self.moved
+        if front { -self.moved } else { self.moved }
     }
 
-    fn leave(&mut self, level: usize, workflow: u32) {
-        if !self.entries.iter().any(|entry| (entry.level, entry.workflow) == (level, workflow)) {
-            self.turns[level].retain(|turn| *turn != workflow);
+    /// Puts a workflow into the ring of its first entry, at the end unless it is there.
+    fn follow(&mut self, level: usize, workflow: u32) {
+        let first = self.first_of(level, workflow).map(|at| usize::from(!self.entries[at].long));
+        for (ring, turns) in self.turns[level].iter_mut().enumerate() {
+            match first == Some(ring) {
+                true if !turns.contains(&workflow) => turns.push(workflow),
+                true => {}
+                false => turns.retain(|turn| *turn != workflow),
+            }
         }
     }
 
     fn pop(&mut self, now: Time, ageing: Span) -> Option<(u64, bool)> {
         let aged = self.since_aged + 1 >= AGED_TURN && self.entries.first().is_some_and(|e| e.since + ageing <= now);
-        let at = if aged { 0 } else { self.by_priority()? };
+        let at = if aged { 0 } else { self.by_rank()? };
         self.since_aged = if aged { 0 } else { self.since_aged + 1 };
         let taken = self.entries.remove(at);
         if !aged {
             // Its turn is over: the workflow goes to the end of the ring.
-            self.turns[taken.level].rotate_left(1);
+            let ring = self.turns[taken.level].iter_mut().find(|ring| ring.first() == Some(&taken.workflow));
+            ring.expect("it was its turn").rotate_left(1);
         }
-        self.leave(taken.level, taken.workflow);
+        self.follow(taken.level, taken.workflow);
         Some((taken.value, aged))
     }
 
-    fn by_priority(&self) -> Option<usize> {
+    fn by_rank(&self) -> Option<usize> {
         let level = self.entries.iter().map(|entry| entry.level).max()?;
-        let workflow = self.turns[level][0];
+        let [long, short] = &self.turns[level];
+        let workflow = short.first().or_else(|| long.first())?;
+        self.first_of(level, *workflow)
+    }
+
+    fn first_of(&self, level: usize, workflow: u32) -> Option<usize> {
         let line = self.entries.iter().enumerate().filter(|(_, e)| (e.level, e.workflow) == (level, workflow));
         line.min_by_key(|(_, entry)| entry.joined).map(|(at, _)| at)
     }
@@ -76,7 +89,9 @@ impl Model {
 
 fn queue_step() -> impl Strategy<Value = QueueStep> {
     prop_oneof![
-        5 => (0..10u8, 0..4u32).prop_map(|(level, workflow)| QueueStep::Push { level: level / 4, workflow }),
+        5 => (0..10u8, 0..4u32, any::<bool>(), 0..4u8).prop_map(|(level, workflow, long, front)| {
+            QueueStep::Push { level: level / 4, workflow, long, front: front == 0 }
+        }),
         4 => Just(QueueStep::Pop),
         1 => any::<usize>().prop_map(QueueStep::Remove),
         1 => (any::<usize>(), 0..10u8).prop_map(|(at, level)| QueueStep::Reprioritise(at, level)),
@@ -95,11 +110,15 @@ proptest! {
         let mut now = Time(0);
         for (value, step) in (0u64..).zip(steps) {
             match step {
-                QueueStep::Push { level, workflow } => {
-                    let id = queue.push(now, Priority::new(level).unwrap(), workflow, value);
-                    let level = usize::from(level);
-                    let joined = model.join(level, workflow);
-                    model.entries.push(Waiting { value, level, workflow, since: now, joined, id });
+                QueueStep::Push { level, workflow, long, front } => {
+                    let rank = Rank::new(Priority::new(level).unwrap(), long);
+                    let id = match front {
+                        true => queue.push_front(now, rank, workflow, value),
+                        false => queue.push(now, rank, workflow, value),
+                    };
+                    let (level, joined) = (usize::from(level), model.joins(front));
+                    model.entries.push(Waiting { value, level, workflow, long, since: now, joined, id });
+                    model.follow(level, workflow);
                 }
                 QueueStep::Pop => {
                     let popped = queue.pop(now).map(|turn| (turn.value, turn.aged));
@@ -108,16 +127,17 @@ proptest! {
                 QueueStep::Remove(at) if !model.entries.is_empty() => {
                     let gone = model.entries.remove(at % model.entries.len());
                     prop_assert_eq!(queue.remove(gone.id), gone.value);
-                    model.leave(gone.level, gone.workflow);
+                    model.follow(gone.level, gone.workflow);
                 }
                 QueueStep::Reprioritise(at, level) if !model.entries.is_empty() => {
                     let at = at % model.entries.len();
                     let Waiting { level: before, workflow, id, .. } = model.entries[at];
                     queue.reprioritise(id, Priority::new(level).unwrap());
                     model.entries[at].level = usize::MAX;
-                    model.leave(before, workflow);
-                    model.entries[at].joined = model.join(usize::from(level), workflow);
+                    model.follow(before, workflow);
+                    model.entries[at].joined = model.joins(false);
                     model.entries[at].level = usize::from(level);
+                    model.follow(usize::from(level), workflow);
                 }
                 QueueStep::Remove(_) | QueueStep::Reprioritise(_, _) => {}
                 QueueStep::Pass(time) => now = now + Span(time),

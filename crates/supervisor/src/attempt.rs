@@ -14,6 +14,7 @@ const UNDISTURBED: u8 = 0;
 const PREEMPTED: u8 = 1;
 const PARKED: u8 = 2;
 const CANCELLED: u8 = 3;
+const DROPPED: u8 = 4;
 
 /// How the loop speaks to a computing thread. Written by the loop, read by the thread at its ticks.
 #[derive(Debug, Default)]
@@ -34,9 +35,15 @@ impl Control {
         if self.wish.load(Ordering::Acquire) == CANCELLED { Err(Interrupted) } else { Ok(()) }
     }
 
-    /// Asks the thread to give its slot back at its next tick.
-    pub(crate) fn preempt(&self) {
-        let _ = self.wish.compare_exchange(UNDISTURBED, PREEMPTED, Ordering::AcqRel, Ordering::Relaxed);
+    /// Asks the thread to give its slot back at its next tick: to stay there with what it has done, or to drop that.
+    pub(crate) fn preempt(&self, keep: bool) {
+        let wish = if keep { PREEMPTED } else { DROPPED };
+        let _ = self.wish.compare_exchange(UNDISTURBED, wish, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Whether the thread was asked to drop what it has done.
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.wish.load(Ordering::Acquire) == DROPPED
     }
 
     /// Lets a parked thread go on, or takes a preemption back that the thread has not followed yet.
@@ -128,7 +135,7 @@ mod tests {
     #[test]
     fn a_preemption_taken_back_before_it_is_followed_parks_nobody() {
         let control = Control::default();
-        control.preempt();
+        control.preempt(true);
         control.go_on();
         assert!(!control.park(|| true));
         assert!(control.is_undisturbed());
@@ -138,7 +145,7 @@ mod tests {
     fn a_cancelled_attempt_stays_cancelled() {
         let control = Control::default();
         control.cancel();
-        control.preempt();
+        control.preempt(true);
         control.go_on();
         assert_eq!(control.check(), Err(Interrupted));
     }
@@ -147,7 +154,7 @@ mod tests {
     fn a_parked_thread_goes_on_when_it_is_told_to_and_ends_when_it_is_cancelled() {
         for cancelled in [false, true] {
             let control = Arc::new(Control::default());
-            control.preempt();
+            control.preempt(true);
             let (announce, announced) = std::sync::mpsc::channel();
             let thread = std::thread::spawn({
                 let control = Arc::clone(&control);

@@ -121,6 +121,7 @@ impl Core {
             Inbound::Answered { attempt, call, answer } => self.answered(attempt, call, answer),
             Inbound::Computed { attempt, execution, result } => self.computed(attempt, execution, result),
             Inbound::Parked { attempt } => self.parked(attempt),
+            Inbound::Dropped { attempt } => self.dropped(attempt),
             Inbound::Log { attempt, level, text } => self.log(attempt, level, text),
             Inbound::Shutdown => {
                 self.phase = match self.phase {

@@ -19,7 +19,7 @@ use crate::inbound::{AttemptId, Inbound};
 use crate::pool::{Assigned, resume_caught};
 
 impl Core {
-    /// Begins an attempt.
+    /// Begins an attempt, or begins it again after [`Self::dropped`].
     pub(crate) fn begin(&mut self, attempt: AttemptId) {
         let Some(assignment) = self.assignment(attempt) else {
             // The kernel dispatches only what lives; were it otherwise, the attempt must not hang.
@@ -79,6 +79,14 @@ impl Core {
     pub(crate) fn parked(&mut self, attempt: AttemptId) {
         let Some(active) = self.attempts.get_mut(&attempt) else { return };
         active.parked = true;
+        let AttemptId { run, block, attempt } = attempt;
+        self.report(Event::Yielded { run, block, attempt });
+    }
+
+    /// A pool thread gave its slot back and kept nothing: the kernel dispatches the attempt again when it is its turn.
+    pub(crate) fn dropped(&mut self, attempt: AttemptId) {
+        // One that was given up meanwhile is gone from here already; the kernel still waits for its slot.
+        self.attempts.remove(&attempt);
         let AttemptId { run, block, attempt } = attempt;
         self.report(Event::Yielded { run, block, attempt });
     }

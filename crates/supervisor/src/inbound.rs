@@ -36,6 +36,8 @@ pub(crate) enum Inbound {
     Computed { attempt: AttemptId, execution: Option<Box<Execution>>, result: Result<Step, Failure> },
     /// A pool thread gave its slot back and is parked.
     Parked { attempt: AttemptId },
+    /// A pool thread gave its slot back with nothing kept: the attempt is to begin again.
+    Dropped { attempt: AttemptId },
     /// A block wrote to its run's log.
     Log { attempt: AttemptId, level: LogLevel, text: String },
     /// The process was asked to stop.

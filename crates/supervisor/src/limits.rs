@@ -32,9 +32,6 @@ pub const REPLIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long a client may take for its side of the handshake.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Attempts that may be parked on a pool thread after they gave their slot back; further ones keep their slot.
-pub const PARKED_ATTEMPTS_MAX: usize = 64;
-
 /// Stack of a pool thread, in bytes. Blocks do not recurse over their input.
 pub const POOL_STACK_BYTES: usize = 2 * 1024 * 1024;
 

@@ -20,7 +20,9 @@ impl Core {
         match action {
             Action::Dispatch { run, block, attempt, lane: _ } => self.begin(AttemptId { run, block, attempt }),
             Action::Continue { run, block, attempt, lane: _ } => self.go_on(AttemptId { run, block, attempt }),
-            Action::Preempt { run, block, attempt, lane: _ } => self.preempt(AttemptId { run, block, attempt }),
+            Action::Preempt { run, block, attempt, lane: _, keep } => {
+                self.preempt(AttemptId { run, block, attempt }, keep);
+            }
             Action::Cancel { run, block, attempt, lane: _, running: _ } => {
                 self.cancel(AttemptId { run, block, attempt });
             }
@@ -29,9 +31,9 @@ impl Core {
         }
     }
 
-    fn preempt(&mut self, attempt: AttemptId) {
+    fn preempt(&mut self, attempt: AttemptId, keep: bool) {
         if let Some(control) = self.attempts.get(&attempt).and_then(|active| active.control.as_ref()) {
-            control.preempt();
+            control.preempt(keep);
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! The kernel hands out at most as many slots as it was configured with, so the queue in front of the threads is as good
 //! as empty; it never reorders. A preempted attempt keeps its thread, parked inside [`Calls::tick`] (a half-parsed page
-//! cannot change threads), and gives only its slot back; another thread takes its place, for at most
-//! [`PARKED_ATTEMPTS_MAX`] of them. Threads are started when first needed. A thread that has had nothing to do for a while ends, and its memory goes with it.
+//! cannot change threads), and gives only its slot back; another thread takes its place. The kernel bounds how many are parked
+//! (`runlet_kernel::limits::PARKED_ATTEMPTS_MAX`): an attempt beyond that drops what it has done and begins again later.
+//! Threads are started when first needed. A thread that has had nothing to do for a while ends, and its memory goes with it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,7 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::attempt::Control;
 use crate::inbound::{AttemptId, Inbound};
-use crate::limits::{IDLE_THREAD_ENDS_AFTER, PARKED_ATTEMPTS_MAX, POOL_STACK_BYTES};
+use crate::limits::{IDLE_THREAD_ENDS_AFTER, POOL_STACK_BYTES};
 
 /// A piece of compute for the pool: one resumption of one attempt.
 pub(crate) struct Assigned {
@@ -136,8 +137,11 @@ impl Shared {
 
 fn compute(assigned: Assigned, shared: &Shared) -> Inbound {
     let Assigned { attempt, mut execution, resume, control } = assigned;
-    let mut calls = PoolCalls { attempt, control: &control, shared };
+    let mut calls = PoolCalls { attempt, control: &control, shared, dropped: false };
     let result = resume_caught(|| execution.resume(resume, &mut calls));
+    if calls.dropped {
+        return Inbound::Dropped { attempt };
+    }
     let execution = matches!(result, Ok(Step::Wait(_))).then_some(execution);
     Inbound::Computed { attempt, execution, result }
 }
@@ -160,6 +164,8 @@ struct PoolCalls<'a> {
     attempt: AttemptId,
     control: &'a Control,
     shared: &'a Shared,
+    /// The block was told to end, for the attempt to begin again.
+    dropped: bool,
 }
 
 impl Calls for PoolCalls<'_> {
@@ -168,13 +174,11 @@ impl Calls for PoolCalls<'_> {
             return Ok(());
         }
         self.control.check()?;
-        let reserved = self.shared.parked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |parked| {
-            (parked < PARKED_ATTEMPTS_MAX).then_some(parked + 1)
-        });
-        if reserved.is_err() {
-            // No thread to spare: the attempt keeps its slot until its next tick.
-            return Ok(());
+        if self.control.is_dropped() {
+            self.dropped = true;
+            return Err(Interrupted);
         }
+        self.shared.parked.fetch_add(1, Ordering::Relaxed);
         let parked = Inbound::Parked { attempt: self.attempt };
         let resumed = match self.control.park(|| self.shared.loop_queue.blocking_send(parked).is_ok()) {
             true => self.control.wait(),
@@ -246,6 +250,19 @@ mod tests {
                 thread::yield_now();
             }
         }
+    }
+
+    #[test]
+    fn an_attempt_that_is_to_drop_its_work_says_so_at_its_next_tick_and_can_begin_again() {
+        let (loop_queue, mut inbound) = mpsc::channel(16);
+        let mut pool = Pool::new(1, loop_queue);
+        let asked = assigned(0);
+        asked.control.preempt(false);
+        pool.assign(asked).unwrap();
+        assert!(matches!(inbound.blocking_recv(), Some(Inbound::Dropped { .. })));
+        pool.assign(assigned(0)).unwrap();
+        assert!(matches!(inbound.blocking_recv(), Some(Inbound::Log { .. })));
+        assert!(matches!(inbound.blocking_recv(), Some(Inbound::Computed { result: Ok(Step::Done(_)), .. })));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) enum Did {
     Dispatch(RunId, u16),
     Continue(RunId, u16),
     Preempt(RunId, u16),
+    /// A preemption that keeps nothing.
+    Drop(RunId, u16),
     Cancel(RunId, u16),
     Ended(RunId, RunState),
     Observe(runlet_kernel::Observation),
@@ -30,9 +32,20 @@ pub(crate) enum Did {
 
 impl Driver {
     pub(crate) fn new(slots: usize) -> Self {
+        Self::with_places(slots, 64)
+    }
+
+    /// With so many places for attempts that gave their slot back half-done.
+    pub(crate) fn with_places(slots: usize, places: usize) -> Self {
         let slots = NonZeroUsize::new(slots).expect("a test has slots");
-        let config =
-            Config { slots, quantum: Span(20), ageing: Span(1_000), heavy_memory_bytes: 100, ..Config::default() };
+        let config = Config {
+            slots,
+            parked_attempts_max: NonZeroUsize::new(places).expect("a test has places"),
+            quantum: Span(20),
+            ageing: Span(1_000),
+            heavy_memory_bytes: 100,
+            ..Config::default()
+        };
         Self { kernel: Kernel::new(config), now: Time(0), last: 0 }
     }
 
@@ -68,7 +81,8 @@ impl Driver {
             .map(|action| match action {
                 Action::Dispatch { run, block, .. } => Did::Dispatch(run, block.0),
                 Action::Continue { run, block, .. } => Did::Continue(run, block.0),
-                Action::Preempt { run, block, .. } => Did::Preempt(run, block.0),
+                Action::Preempt { run, block, keep: true, .. } => Did::Preempt(run, block.0),
+                Action::Preempt { run, block, keep: false, .. } => Did::Drop(run, block.0),
                 Action::Cancel { run, block, .. } => Did::Cancel(run, block.0),
                 Action::Ended { run, state } => Did::Ended(run, state),
                 Action::Observe { what, .. } => Did::Observe(what),

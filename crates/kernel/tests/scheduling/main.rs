@@ -3,4 +3,5 @@
 mod blocks;
 mod driver;
 mod limits;
+mod long;
 mod order;

@@ -15,7 +15,8 @@ fn drain(driver: &mut Driver) -> Vec<RunId> {
             .into_iter()
             .filter_map(|did| match did {
                 Did::Dispatch(run, block) => Some((run, block)),
-                Did::Continue(..) | Did::Preempt(..) | Did::Cancel(..) | Did::Ended(..) | Did::Observe(_) => None,
+                Did::Continue(..) | Did::Preempt(..) | Did::Drop(..) => None,
+                Did::Cancel(..) | Did::Ended(..) | Did::Observe(_) => None,
             })
             .collect();
         if dispatched.is_empty() {

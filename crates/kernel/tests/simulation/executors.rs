@@ -30,6 +30,12 @@ pub(crate) struct Executor {
     pub(crate) brief: bool,
     /// It was asked for its slot.
     pub(crate) asked: bool,
+    /// It is, or will be, held half-done without a slot.
+    pub(crate) kept: bool,
+    /// It was asked to drop what it has done.
+    pub(crate) drops: bool,
+    /// It has made calls.
+    pub(crate) called: bool,
     /// It never answers, until it is given up or its worker is lost.
     pub(crate) hangs: bool,
     /// Its answer is on the way.
@@ -75,9 +81,10 @@ impl Executors {
                 assert!(known.ended.is_none() && !known.paused, "{action:?} of a run that is not under way");
                 let executor = self.attempts.get_mut(&(run, block, attempt)).expect("only what began goes on");
                 assert_eq!((executor.doing, executor.lane), (Doing::Queued, lane), "{action:?}");
+                assert!(!executor.drops, "{action:?} of what was dropped");
                 (executor.doing, executor.asked, executor.answered) = (Doing::Running, false, false);
             }
-            Action::Preempt { run, block, attempt, lane } => {
+            Action::Preempt { run, block, attempt, lane, keep } => {
                 let executor = self.attempts.get_mut(&(run, block, attempt)).expect("only what runs is preempted");
                 assert_eq!(
                     (executor.doing, executor.lane, executor.asked),
@@ -85,7 +92,8 @@ impl Executors {
                     "{action:?}"
                 );
                 assert!(!executor.brief, "{action:?} of a brief block");
-                executor.asked = true;
+                assert!(keep || (lane == Lane::Light && !executor.called), "{action:?} of what cannot begin again");
+                (executor.asked, executor.kept, executor.drops) = (true, keep && lane == Lane::Light, !keep);
             }
             Action::Cancel { run, block, attempt, lane, running } => {
                 let who = (run, block, attempt);
@@ -112,7 +120,7 @@ impl Executors {
     }
 
     /// Limits that hold whatever happens.
-    pub(crate) fn check(&self, slots: usize, memory: u64) {
+    pub(crate) fn check(&self, slots: usize, memory: u64, parked_max: usize) {
         let on_slot = |executor: &Executor| match executor.doing {
             Doing::Running => !executor.brief,
             Doing::GivenUpRunning => true,
@@ -120,6 +128,9 @@ impl Executors {
         };
         let busy = self.attempts.values().filter(|executor| on_slot(executor)).count();
         assert!(busy <= slots, "{busy} attempts on {slots} slots: {:#?}", self.attempts);
+        let kept = |executor: &&Executor| executor.kept && executor.doing == Doing::Queued;
+        let parked = self.attempts.values().filter(kept).count();
+        assert!(parked <= parked_max, "{parked} attempts are parked: {:#?}", self.attempts);
         let used: u64 = self.heavy.iter().map(|run| self.runs[run].plan.heavy_memory_bytes).sum();
         assert!(used <= memory, "heavy runs use {used} of {memory} bytes");
     }
@@ -162,11 +173,17 @@ impl Executors {
         assert!(known.ended.is_none() && !known.paused, "{who:?} was dispatched, its run is not under way");
         known.dispatched = true;
         let last = known.attempts.insert(block, attempt).unwrap_or_default();
+        if let Some(again) = self.attempts.get_mut(&who) {
+            assert_eq!((again.doing, again.drops, again.lane), (Doing::Queued, true, lane), "{who:?} begins again");
+            (again.doing, again.asked, again.drops, again.answered) = (Doing::Running, false, false, false);
+            return;
+        }
         assert!(attempt > last, "{who:?} after {last:?}");
         let brief = known.plan.blocks[block.as_usize()].brief;
         let (limit, workflow) = (known.plan.concurrency, Arc::clone(&known.plan.workflow));
         let doing = Doing::Running;
-        let executor = Executor { doing, lane, brief, asked: false, hangs: false, answered: false };
+        let (asked, kept, drops, called, hangs, answered) = (false, false, false, false, false, false);
+        let executor = Executor { doing, lane, brief, asked, kept, drops, called, hangs, answered };
         assert!(self.attempts.insert(who, executor).is_none(), "{who:?} was dispatched twice");
         let under_way =
             |known: &&KnownRun| known.dispatched && known.ended.is_none() && known.plan.workflow == workflow;

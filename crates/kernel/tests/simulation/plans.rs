@@ -16,6 +16,7 @@ pub(crate) fn config(rng: &mut Rng) -> Config {
     Config {
         slots: NonZeroUsize::MIN.saturating_add(usize::try_from(rng.below(3)).expect("small")),
         heavy_memory_bytes: rng.between(2, 6),
+        parked_attempts_max: NonZeroUsize::MIN.saturating_add(usize::try_from(rng.below(3)).expect("small")),
         live_runs_max: usize::try_from(rng.between(4, 24)).expect("small"),
         quantum: Span(rng.between(5, 40)),
         ageing: if rng.percent(50) { NEVER } else { Span(rng.between(20, 400)) },

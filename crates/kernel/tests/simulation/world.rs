@@ -93,7 +93,8 @@ impl World {
         }
         let counts = self.kernel.counts();
         let left = (counts.live, counts.timers, counts.awaiting_memory, counts.awaiting_admission);
-        assert_eq!(left, (0, 0, 0, 0), "somebody waits for ever: {counts:#?}");
+        let parked = (counts.parked_attempts, counts.awaiting_parking);
+        assert_eq!((left, parked), ((0, 0, 0, 0), (0, 0)), "somebody waits for ever: {counts:#?}");
         assert_eq!((counts.slots_free, counts.heavy_memory_used), (counts.slots, 0), "something was not returned");
         assert_eq!(counts.ready.iter().sum::<usize>(), 0, "something is still ready");
         let lost = self.executors.runs.iter().find(|(_, known)| known.ended.is_none());
@@ -129,8 +130,7 @@ impl World {
         let (doing, asked) = (executor.doing, executor.asked);
         let event = match (doing, self.rng.below(100)) {
             (Doing::Running, 0..30) => waiting(who),
-            (Doing::Running, 30..45) => yielded(who),
-            (Doing::Running, 45..70) if asked => yielded(who),
+            (Doing::Running, 30..70) if asked => yielded(who),
             (Doing::Waiting, 0..80) => woken(who),
             _ => finished(who, result(&mut self.rng)),
         };
@@ -271,7 +271,16 @@ impl World {
         };
         executor.answered = false;
         match (executor.doing, executor.lane) {
-            (Doing::Running, _) => executor.doing = doing,
+            (Doing::Running, _) if doing == Doing::Queued && !executor.asked => {
+                assert!(matches!(taken, Err(Rejected::Illegal { .. })), "nobody asked for the slot: {taken:?}");
+            }
+            (Doing::Running, _) => {
+                let waits = doing == Doing::Waiting;
+                executor.doing = doing;
+                executor.called |= waits;
+                executor.kept &= !waits;
+                executor.drops &= !waits;
+            }
             (Doing::GivenUpRunning, Lane::Heavy) => executor.doing = Doing::GivenUp,
             (Doing::GivenUpRunning, Lane::Light) => self.executors.remove(who),
             (Doing::GivenUp, _) => {}
@@ -303,7 +312,8 @@ impl World {
             }
         }
         self.kernel.check_invariants();
-        self.executors.check(self.config.slots.get(), self.config.heavy_memory_bytes);
+        let Config { slots, heavy_memory_bytes, parked_attempts_max, .. } = self.config;
+        self.executors.check(slots.get(), heavy_memory_bytes, parked_attempts_max.get());
         if let Some(lowest) = lowest.filter(|_| self.config.ageing == plans::NEVER) {
             let above = &self.kernel.counts().ready[usize::from(lowest.level()) + 1..];
             assert_eq!(above.iter().sum::<usize>(), 0, "priority {lowest} was dispatched before a higher one");
