@@ -41,4 +41,19 @@ impl Rank {
     pub const fn as_usize(self) -> usize {
         self.0 as usize
     }
+
+    /// The bit that stands for it in a set of ranks.
+    #[must_use]
+    pub const fn bit(self) -> u32 {
+        1 << self.0
+    }
+
+    /// The first to go of a set of ranks; `None` of an empty one.
+    #[must_use]
+    pub const fn highest(set: u32) -> Option<Self> {
+        match set.checked_ilog2() {
+            Some(highest) => Some(Self(highest as u8)),
+            None => None,
+        }
+    }
 }

@@ -27,6 +27,8 @@ pub struct ReadyQueue<T> {
     // Per rank: the line whose turn is next, or `NONE`.
     turns: [u32; Rank::COUNT],
     counts: [usize; Rank::COUNT],
+    // The ranks with entries, a bit each.
+    occupied: u32,
     // All entries by the time they came, the oldest first.
     oldest: u32,
     youngest: u32,
@@ -83,6 +85,7 @@ impl<T: Copy> ReadyQueue<T> {
             lines: Vec::new(),
             turns: [NONE; Rank::COUNT],
             counts: [0; Rank::COUNT],
+            occupied: 0,
             oldest: NONE,
             youngest: NONE,
             ageing,
@@ -150,10 +153,7 @@ impl<T: Copy> ReadyQueue<T> {
     /// The highest rank that waits, if anything does.
     #[must_use]
     pub fn top(&self) -> Option<Rank> {
-        if self.is_empty() {
-            return None;
-        }
-        Rank::descending().find(|rank| self.counts[rank.as_usize()] > 0)
+        Rank::highest(self.occupied)
     }
 
     /// The workflow that waits at a rank, if it is only one.
@@ -213,6 +213,18 @@ impl<T: Copy> ReadyQueue<T> {
         self.entries.is_empty()
     }
 
+    const fn count_up(&mut self, rank: Rank, entries: usize) {
+        self.counts[rank.as_usize()] += entries;
+        self.occupied |= rank.bit();
+    }
+
+    const fn count_down(&mut self, rank: Rank, entries: usize) {
+        self.counts[rank.as_usize()] -= entries;
+        if self.counts[rank.as_usize()] == 0 {
+            self.occupied &= !rank.bit();
+        }
+    }
+
     fn first_by_priority(&self) -> Option<u32> {
         let rank = self.top()?;
         Some(self.line(self.turns[rank.as_usize()], rank.priority()).first)
@@ -252,7 +264,7 @@ impl<T: Copy> ReadyQueue<T> {
             line.long = long;
         }
         let rank = Rank::new(priority, line.long);
-        self.counts[rank.as_usize()] += 1;
+        self.count_up(rank, 1);
         if before != NONE {
             self.entries[before as usize].behind = id;
         }
@@ -282,7 +294,7 @@ impl<T: Copy> ReadyQueue<T> {
         let line = self.line_mut(workflow, priority);
         line.len -= 1;
         let (rank, is_empty) = (Rank::new(priority, line.long), line.first == NONE);
-        self.counts[rank.as_usize()] -= 1;
+        self.count_down(rank, 1);
         if is_empty {
             self.leave_ring(workflow, rank);
             *self.line_mut(workflow, priority) = EMPTY;
@@ -299,8 +311,8 @@ impl<T: Copy> ReadyQueue<T> {
             return;
         }
         let (from, to) = (Rank::new(priority, stands), Rank::new(priority, long));
-        self.counts[from.as_usize()] -= len as usize;
-        self.counts[to.as_usize()] += len as usize;
+        self.count_down(from, len as usize);
+        self.count_up(to, len as usize);
         self.leave_ring(workflow, from);
         self.line_mut(workflow, priority).long = long;
         self.join_ring(workflow, to);
@@ -366,6 +378,7 @@ impl<T> ReadyQueue<T> {
                 workflow = if line.next == self.turns[rank.as_usize()] { NONE } else { line.next };
             }
             assert_eq!(self.counts[rank.as_usize()], at_rank, "count of {rank:?}");
+            assert_eq!(self.occupied & rank.bit() != 0, at_rank > 0, "bit of {rank:?}");
             seen += at_rank;
         }
         assert_eq!(seen, self.entries.len(), "an entry is in no line");
