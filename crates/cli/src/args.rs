@@ -119,6 +119,10 @@ pub(crate) struct Gateway {
     /// Where it listens, an IP address and a port; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", value_parser = listen, default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
+
+    /// Serving threads, each with its share of the connections; by default as many as cores, at most 4.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: Option<u16>,
 }
 
 /// `runlet deploy` and `runlet check`.

@@ -1,6 +1,7 @@
 //! What a gateway is started with.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,14 +42,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults of `limits.rs`, and half of the machine's cores (at least one thread, at most four).
+    /// The defaults of `limits.rs`, and a thread per core, at most four.
     #[must_use]
     pub fn new(listen: SocketAddr, socket: impl Into<PathBuf>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             listen,
             socket: socket.into(),
-            threads: (cores / 2).clamp(1, THREADS_DEFAULT_MAX),
+            threads: std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_DEFAULT_MAX),
             connections_max: CONNECTIONS_MAX,
             in_flight_max: IN_FLIGHT_MAX,
             head_bytes_max: HEAD_BYTES_MAX,

@@ -76,8 +76,12 @@ impl Control {
 
     fn change_unless_cancelled(&self, wish: u8) {
         let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.wish.load(Ordering::Acquire) != CANCELLED {
+        let before = self.wish.load(Ordering::Acquire);
+        if before != CANCELLED {
             self.wish.store(wish, Ordering::Release);
+        }
+        // Notifying is a system call even if nobody waits, and this is called for every assignment to a thread.
+        if before == PARKED {
             self.changed.notify_all();
         }
     }

@@ -75,8 +75,12 @@ impl Pool {
             }
         }
         queue.assigned.push_back(assigned);
+        // A thread that is not idle looks into the queue before it sleeps; notifying it would be a system call for nothing.
+        let somebody_sleeps = queue.idle > 0;
         drop(queue);
-        self.shared.work.notify_one();
+        if somebody_sleeps {
+            self.shared.work.notify_one();
+        }
         Ok(())
     }
 

@@ -14,6 +14,9 @@ pub(crate) fn perform(here: &Setting, args: &Gateway) -> Result<ExitCode, Comman
     child::follow_launcher()?;
     logging::start()?;
     let mut config = runlet_gateway::Config::new(args.listen, here.socket());
+    if let Some(threads) = args.threads {
+        config.threads = usize::from(threads);
+    }
     config.release_memory = Some(memory::release);
     runlet_gateway::run(config, |address| child::say_ready(&address.to_string())).map_err(|error| {
         CommandError::Failed {
