@@ -1,4 +1,5 @@
-//! How many bytes of bodies are in memory at once, over all calls.
+//! How many bytes of bodies are in memory at once, over all calls and, after them, over whoever still has to look at what
+//! was fetched.
 //!
 //! A body takes its share piece by piece as it grows, since its length is rarely known and its limit is far above what it
 //! will need. Calls that hold a part and wait for more could wait for each other for ever; so one call at a time, the one
@@ -6,29 +7,39 @@
 //! would hold the overdraft, and the first of them would get it: there is always one that can finish and give back what it
 //! holds. The price is that the budget is exceeded by the rest of one body, which its own limit bounds.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits;
 
 /// Bytes in one permit; a semaphore counts in `u32`.
 const UNIT_BYTES: usize = 1024;
 
+impl Held {
+    /// Whether there is nothing to give back.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.permits.is_none() && self.overdraft.is_none()
+    }
+}
+
 /// The bytes that all calls share.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    units: Semaphore,
-    overdraft: Semaphore,
+    units: Arc<Semaphore>,
+    overdraft: Arc<Semaphore>,
 }
 
 impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         let units = (bytes / UNIT_BYTES).min(Semaphore::MAX_PERMITS);
-        Self { units: Semaphore::new(units), overdraft: Semaphore::new(1) }
+        Self { units: Arc::new(Semaphore::new(units)), overdraft: Arc::new(Semaphore::new(1)) }
     }
 
     /// A share that holds nothing yet; dropping it gives everything back.
     pub(crate) fn share(&self) -> Share<'_> {
-        Share { budget: self, units: 0, permits: None, overdraft: None }
+        Share { budget: self, units: 0, held: Held::default() }
     }
 }
 
@@ -38,8 +49,15 @@ pub(crate) struct Share<'a> {
     budget: &'a Budget,
     /// Units that it has or overdraws.
     units: usize,
-    permits: Option<SemaphorePermit<'a>>,
-    overdraft: Option<SemaphorePermit<'a>>,
+    held: Held,
+}
+
+/// What a fetched body holds of the budget; dropping it gives that back. Whoever keeps a body waiting keeps this with it, so
+/// that further bodies are fetched no faster than they are looked at.
+#[derive(Debug, Default)]
+pub struct Held {
+    permits: Option<OwnedSemaphorePermit>,
+    overdraft: Option<OwnedSemaphorePermit>,
 }
 
 impl Share<'_> {
@@ -47,34 +65,37 @@ impl Share<'_> {
     /// notices, too.
     pub(crate) async fn grow_to(&mut self, bytes: usize) {
         let counted = bytes.saturating_sub(limits::BODY_BYTES_FREE).div_ceil(UNIT_BYTES);
-        if counted <= self.units || self.overdraft.is_some() {
+        if counted <= self.units || self.held.overdraft.is_some() {
             return;
         }
         let units = u32::try_from(counted - self.units).unwrap_or(u32::MAX);
         let budget = self.budget;
-        if let Ok(permit) = budget.units.try_acquire_many(units) {
+        if let Ok(permit) = Arc::clone(&budget.units).try_acquire_many_owned(units) {
             self.hold(permit);
         } else {
             // Asked for in this order: the overdraft is for when nothing else is left.
             tokio::select! {
                 biased;
-                permit = budget.units.acquire_many(units) => {
+                permit = Arc::clone(&budget.units).acquire_many_owned(units) => {
                     self.hold(permit.expect("the semaphore is never closed"));
                 }
-                permit = budget.overdraft.acquire() => {
-                    self.overdraft = Some(permit.expect("the semaphore is never closed"));
+                permit = Arc::clone(&budget.overdraft).acquire_owned() => {
+                    self.held.overdraft = Some(permit.expect("the semaphore is never closed"));
                 }
             }
         }
         self.units = counted;
     }
-}
 
-impl<'a> Share<'a> {
-    fn hold(&mut self, permit: SemaphorePermit<'a>) {
-        match &mut self.permits {
+    /// The body is complete.
+    pub(crate) fn into_held(self) -> Held {
+        self.held
+    }
+
+    fn hold(&mut self, permit: OwnedSemaphorePermit) {
+        match &mut self.held.permits {
             Some(held) => held.merge(permit),
-            None => self.permits = Some(permit),
+            None => self.held.permits = Some(permit),
         }
     }
 }
@@ -120,7 +141,7 @@ mod tests {
         grow(&mut a, 2 * UNIT_BYTES).await;
         grow(&mut b, 2 * UNIT_BYTES).await;
         grow(&mut a, 8 * UNIT_BYTES).await;
-        assert!(a.overdraft.is_some());
+        assert!(a.held.overdraft.is_some());
         grow(&mut a, 800 * UNIT_BYTES).await;
         {
             let mut waiting = pin!(grow(&mut c, UNIT_BYTES));
@@ -128,7 +149,10 @@ mod tests {
             drop(b);
             assert!(poll(waiting.as_mut()).is_ready());
         }
-        drop((a, c));
+        let held = a.into_held();
+        drop(c);
+        assert_eq!(budget.overdraft.available_permits(), 0, "what was fetched still waits");
+        drop(held);
         assert_eq!((budget.units.available_permits(), budget.overdraft.available_permits()), (4, 1));
     }
 

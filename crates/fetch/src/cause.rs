@@ -61,9 +61,16 @@ impl Place<'_> {
         } else {
             format!("refused, since {refused}")
         };
-        Failure::workflow("address-refused", self.says(cause)).with_help(format!(
-            "a host from a template or a redirect must be public: write {host} literally into the workflow's URL, \
-             or let the operator allow the address range"
+        let failure = Failure::workflow("address-refused", self.says(cause));
+        if self.redirected_from.is_some() {
+            return failure.with_help(
+                "a redirect leads to public addresses, or to a host that stands literally in the workflow, at the port that \
+                 was asked first, 80 or 443: fetch the last URL itself, or let the operator allow the address range",
+            );
+        }
+        failure.with_help(format!(
+            "a host from a template must be public: write {host} literally into the workflow's URL, or let the operator \
+             allow the address range"
         ))
     }
 

@@ -9,7 +9,7 @@ use runlet_proto::call::{FetchCall, FetchReply};
 use runlet_proto::failure::Failure;
 use tokio::time::Instant;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Held};
 use crate::cause::{self, Place};
 use crate::clients::{Client, Clients, TlsSetting};
 use crate::config::{Config, ConfigError};
@@ -49,15 +49,30 @@ impl Fetcher {
     ///
     /// # Errors
     /// A failure that names method, URL, cause and way out; any status is a reply, not a failure.
-    pub async fn fetch(&self, mut call: FetchCall) -> Result<FetchReply, Failure> {
+    pub async fn fetch(&self, call: FetchCall) -> Result<FetchReply, Failure> {
+        self.fetch_and_hold(call).await.map(|(reply, _)| reply)
+    }
+
+    /// The same for a caller that may let the body wait: it keeps its part of the budget for bodies until the second value
+    /// is dropped, and further bodies are fetched no faster.
+    ///
+    /// # Errors
+    /// As of [`Self::fetch`].
+    pub async fn fetch_and_hold(&self, mut call: FetchCall) -> Result<(FetchReply, Held), Failure> {
         let encoding = encoding(&call)?;
         let times = Times::new(call.timeout_ms, call.connect_timeout_ms);
         let mut request = Outgoing::new(&mut call)?;
         let mut passed: Vec<(Method, String)> = Vec::new();
+        let mut first_port = None;
         let started = Instant::now();
         loop {
             let place = Place { request: &request, redirected_from: passed.first().map(|(_, url)| url.as_str()) };
-            let client = self.client(&place, &call, times).await?;
+            let port = *first_port.get_or_insert_with(|| place.request.url.port_or_known_default());
+            let literal = match redirect::stays_literal(&place.request.url, port) {
+                true => &*call.literal_hosts,
+                false => &[],
+            };
+            let client = self.client(&place, &call, literal, times).await?;
             let response = exchange::send(&client, &place, times).await?;
             let status = response.status();
             let location = redirect::location(status, response.headers()).filter(|_| call.redirects_max > 0);
@@ -76,21 +91,28 @@ impl Fetcher {
             let elapsed = started.elapsed();
             let content_type = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
             let body = text::deliver(bytes, content_type.as_deref(), &request.url, encoding, call.body_as);
-            return Ok(FetchReply {
+            let reply = FetchReply {
                 status: status.as_u16(),
                 headers: fields(&headers),
                 url: request.url.into(),
                 body,
                 redirects: passed.into_iter().map(|(_, url)| url).collect(),
                 elapsed_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-            });
+            };
+            return Ok((reply, share.into_held()));
         }
     }
 
     /// Applies the address rule, and finds the client for where the request may go and whom it trusts.
-    async fn client(&self, place: &Place<'_>, call: &FetchCall, times: Times) -> Result<Client, Failure> {
+    async fn client(
+        &self,
+        place: &Place<'_>,
+        call: &FetchCall,
+        literal_hosts: &[String],
+        times: Times,
+    ) -> Result<Client, Failure> {
         let url = &place.request.url;
-        let reach = self.shared.rule.judge(url, &call.literal_hosts).map_err(|refused| place.refused(&refused))?;
+        let reach = self.shared.rule.judge(url, literal_hosts).map_err(|refused| place.refused(&refused))?;
         if url.scheme() != "https" {
             return Ok(self.shared.clients.default(reach).clone());
         }

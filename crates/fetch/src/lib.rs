@@ -38,5 +38,6 @@ mod tls;
 
 pub use ipnet::IpNet;
 
+pub use crate::budget::Held;
 pub use crate::config::{Config, ConfigError};
 pub use crate::fetcher::Fetcher;

@@ -46,6 +46,13 @@ pub(crate) fn follow(from: &Outgoing, status: StatusCode, location: &HeaderValue
     Ok(next)
 }
 
+/// Whether a host that stands in the definition counts as chosen by its author at this URL's port, too: at the port that was
+/// asked first, and at those of plain HTTP and HTTPS. What else listens on that machine is not for a server to point at.
+pub(crate) fn stays_literal(url: &Url, first_port: Option<u16>) -> bool {
+    let port = url.port_or_known_default();
+    port == first_port || matches!(port, Some(80 | 443))
+}
+
 /// Fields that describe a body which is no longer sent.
 const OF_THE_BODY: [HeaderName; 4] =
     [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LOCATION];
@@ -94,6 +101,20 @@ mod tests {
 
     fn next(method: Method, status: u16, location: &str) -> Outgoing {
         follow(&from(method), StatusCode::from_u16(status).unwrap(), &HeaderValue::from_str(location).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_literal_host_counts_at_its_own_port_and_those_of_http() {
+        for (url, first, literal) in [
+            ("http://localhost:4000/x", 4000, true),
+            ("https://localhost:4000/", 4000, true),
+            ("https://localhost/", 4000, true),
+            ("http://localhost/", 4000, true),
+            ("http://localhost:6379/", 4000, false),
+            ("http://localhost:4000/", 80, false),
+        ] {
+            assert_eq!(stays_literal(&Url::parse(url).unwrap(), Some(first)), literal, "{url} after {first}");
+        }
     }
 
     #[test]

@@ -51,6 +51,16 @@ async fn a_post_becomes_a_get_or_is_repeated() {
 }
 
 #[tokio::test]
+async fn another_port_of_a_literal_host_is_not_for_a_server_to_point_at() {
+    let other = Server::start(|_| page("the database")).await;
+    let location = other.url("localhost", "/");
+    let server = Server::start(move |_| redirect(302, &location)).await;
+    let failure = fails(fetcher().fetch(get(server.url("localhost", "/"))).await, "address-refused", &["loopback"]);
+    assert!(failure.help.unwrap().contains("at the port that was asked first"));
+    assert_eq!(other.seen().len(), 0);
+}
+
+#[tokio::test]
 async fn secrets_do_not_cross_to_another_origin() {
     let other = Server::start(|_| page("other")).await;
     let location = other.url("outside.example", "/");
@@ -61,6 +71,8 @@ async fn secrets_do_not_cross_to_another_origin() {
     // 127.0.0.2 reaches a server on 127.0.0.1 on no system, so the name is given the latter.
     let config = runlet_fetch::Config {
         hosts: [("outside.example".to_owned(), vec!["127.0.0.1".parse().unwrap()])].into(),
+        // It listens at a port of its own.
+        allow: vec!["127.0.0.0/8".parse().unwrap()],
         ..runlet_fetch::Config::default()
     };
     runlet_fetch::Fetcher::new(config).unwrap().fetch(call).await.unwrap();
