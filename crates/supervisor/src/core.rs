@@ -118,7 +118,7 @@ impl Core {
                 self.request(RequestId { connection, id: message.id }, message.request);
             }
             Inbound::Disconnected { connection } => self.disconnected(connection),
-            Inbound::Answered { attempt, call, answer } => self.answered(attempt, call, answer),
+            Inbound::Answered { attempt, call, answer, held } => self.answered(attempt, call, answer, held),
             Inbound::Computed { attempt, execution, result } => self.computed(attempt, execution, result),
             Inbound::Parked { attempt } => self.parked(attempt),
             Inbound::Dropped { attempt } => self.dropped(attempt),

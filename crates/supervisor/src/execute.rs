@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use runlet_blocks::{Assignment, CallId, Calls, Execution, Interrupted, Outcome, Output, Resume, Step, Weight};
+use runlet_fetch::Held;
 use runlet_kernel::{BlockInput, BlockResult, Event};
 use runlet_proto::call::{Answer, Call};
 use runlet_proto::control::{LogLevel, RunEventKind};
 use runlet_proto::failure::Failure;
-use runlet_proto::ids::BlockIndex;
-use runlet_proto::state::BlockStatus;
+use runlet_proto::ids::{BlockIndex, RunId};
+use runlet_proto::state::{BlockStatus, RunState};
 use runlet_workflow::BlockConfig;
 use runlet_workflow::template::Scope;
 use serde_json::{Value, json};
@@ -44,8 +45,14 @@ impl Core {
     }
 
     /// A call was answered. The attempt is woken if it waits; if it computes, it finds the answer when it stops.
-    pub(crate) fn answered(&mut self, attempt: AttemptId, call: CallId, answer: Answer) {
+    pub(crate) fn answered(&mut self, attempt: AttemptId, call: CallId, answer: Answer, held: Held) {
         let Some(active) = self.attempts.get_mut(&attempt) else { return };
+        let is_paused = self.kernel.run(attempt.run).is_some_and(|run| run.state == RunState::Paused);
+        if let Some(record) = self.runs.get_mut(&attempt.run)
+            && !(held.is_empty() || is_paused)
+        {
+            record.held.push(held);
+        }
         active.answers.push_back((call, answer));
         if active.waiting {
             active.waiting = false;
@@ -122,6 +129,8 @@ impl Core {
     }
 
     fn resume_on_pool(&mut self, attempt: AttemptId, mut active: Active, execution: Box<Execution>, resume: Resume) {
+        // How many compute at once is bounded by slots and places to be parked at.
+        self.let_go(attempt.run);
         let control = active.control.get_or_insert_default();
         control.go_on();
         let assigned = Assigned { attempt, execution, resume, control: Arc::clone(control) };
@@ -139,6 +148,7 @@ impl Core {
         if let Some((_, first)) = calls.first() {
             active.waits_on = first.blocked_on().into();
         }
+        self.let_go(attempt.run);
         active.calls.retain(|call| !call.is_finished());
         for (id, call) in calls {
             active.calls.push(self.start_call(attempt, id, call));
@@ -161,18 +171,25 @@ impl Core {
         self.report(Event::Waiting { run: id.run, block: id.block, attempt: id.attempt, on });
     }
 
+    /// What a run has fetched counts no longer against the budget of what is fetched and waits.
+    pub(crate) fn let_go(&mut self, run: RunId) {
+        if let Some(record) = self.runs.get_mut(&run) {
+            record.held.clear();
+        }
+    }
+
     fn start_call(&self, attempt: AttemptId, id: CallId, call: Call) -> tokio::task::AbortHandle {
         let loop_queue = self.loop_queue.clone();
         match call {
             Call::Fetch(fetch) => {
                 let fetcher = self.fetcher.clone();
                 let task = tokio::spawn(async move {
-                    let answer = match fetcher.fetch(fetch).await {
-                        Ok(reply) => Answer::Fetch(Box::new(reply)),
-                        Err(failure) => Answer::Failed(failure),
+                    let (answer, held) = match fetcher.fetch_and_hold(fetch).await {
+                        Ok((reply, held)) => (Answer::Fetch(Box::new(reply)), held),
+                        Err(failure) => (Answer::Failed(failure), Held::default()),
                     };
                     // The loop is gone only when the process ends.
-                    let _ = loop_queue.send(Inbound::Answered { attempt, call: id, answer }).await;
+                    let _ = loop_queue.send(Inbound::Answered { attempt, call: id, answer, held }).await;
                 });
                 task.abort_handle()
             }

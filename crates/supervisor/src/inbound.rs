@@ -1,6 +1,7 @@
 //! Everything the loop is told by others: the whole conversation inside the supervisor, in one place.
 
 use runlet_blocks::{CallId, Execution, Step};
+use runlet_fetch::Held;
 use runlet_proto::call::Answer;
 use runlet_proto::control::{ClientMessage, LogLevel};
 use runlet_proto::failure::Failure;
@@ -30,8 +31,8 @@ pub(crate) enum Inbound {
     Request { connection: ConnectionId, message: ClientMessage },
     /// A client is gone.
     Disconnected { connection: ConnectionId },
-    /// A call was answered.
-    Answered { attempt: AttemptId, call: CallId, answer: Answer },
+    /// A call was answered; what was fetched comes with its part of the budget for bodies.
+    Answered { attempt: AttemptId, call: CallId, answer: Answer, held: Held },
     /// A pool thread stopped executing an attempt: it waits or it ended, or the block panicked.
     Computed { attempt: AttemptId, execution: Option<Box<Execution>>, result: Result<Step, Failure> },
     /// A pool thread gave its slot back and is parked.

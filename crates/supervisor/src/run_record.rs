@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use runlet_fetch::Held;
 use runlet_proto::control::{LogLevel, LogLine};
 
 use crate::inbound::ConnectionId;
@@ -21,6 +22,9 @@ pub(crate) struct RunRecord {
     pub(crate) log_followers: Vec<RequestId>,
     /// Its log.
     pub(crate) log: RunLog,
+    /// The budget of what it fetched and has not looked at yet. Never kept while the run waits for something else: a fetch
+    /// may be waiting for this very budget.
+    pub(crate) held: Vec<Held>,
 }
 
 /// One request of one connection.
@@ -40,7 +44,14 @@ pub(crate) struct HookWaiter {
 
 impl RunRecord {
     pub(crate) fn new(program: Program) -> Self {
-        Self { program, waiter: None, followers: Vec::new(), log_followers: Vec::new(), log: RunLog::default() }
+        Self {
+            program,
+            waiter: None,
+            followers: Vec::new(),
+            log_followers: Vec::new(),
+            log: RunLog::default(),
+            held: Vec::new(),
+        }
     }
 }
 

@@ -37,7 +37,11 @@ impl Core {
             let state = ended.control_block.state;
             return Err(refusal(RefusalKind::Conflict, format!("run {run} has ended: it is {state}")));
         }
-        self.tell(event).map_err(|rejected| conflict(&rejected))
+        self.tell(event).map_err(|rejected| conflict(&rejected))?;
+        if signal == RunSignal::Pause {
+            self.let_go(run);
+        }
+        Ok(())
     }
 }
 
