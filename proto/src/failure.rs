@@ -17,6 +17,8 @@ pub struct Failure {
     pub class: FailureClass,
     /// Whether another attempt may succeed.
     pub retryable: bool,
+    /// How long the server that was called wants to be left alone, in milliseconds (`Retry-After`, RFC 9110, section 10.2.3).
+    pub retry_after_ms: Option<u64>,
 }
 
 impl Failure {
@@ -29,6 +31,7 @@ impl Failure {
             help: None,
             class: FailureClass::Workflow,
             retryable: false,
+            retry_after_ms: None,
         }
     }
 

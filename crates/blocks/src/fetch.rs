@@ -1,6 +1,7 @@
 //! `fetch`: an HTTP request. Renders the call, and makes an output or a failure of the answer.
 
 mod answer;
+mod retry_after;
 
 use std::time::Duration;
 

@@ -48,8 +48,9 @@ impl<P: Clone> Kernel<P> {
         let control = &run.control.blocks[block.as_usize()];
         let (tried, attempt) = (control.retries + 1, control.attempt);
         if failure.retryable && tried < policy.attempts.min(ATTEMPTS_MAX) {
+            let wished = failure.retry_after_ms.map_or(Span(0), Span::from_ms);
             self.end_attempt(key, block, BlockEvent::Retry, Some(failure));
-            self.retry_after(key, block, policy.delay_after(tried, random));
+            self.retry_after(key, block, policy.delay_after(tried, random).max(wished.min(policy.delay_max)));
         } else if on_error == OnError::Skip {
             self.end_attempt(key, block, BlockEvent::Skip, Some(failure));
             self.release_dependents(key, block);

@@ -49,7 +49,8 @@ pub struct PlanBlock {
 }
 
 /// A retry policy. The delay before attempt *n + 1* is `delay × backoff^(n-1)`, at most `delay_max`; with jitter a
-/// uniformly random part of the upper half of it.
+/// uniformly random part of the upper half of it. A failure that says how long to wait makes the delay longer, up to
+/// `delay_max`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retry {
     /// Attempts in all, at least 1.

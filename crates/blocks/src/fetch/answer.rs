@@ -7,6 +7,7 @@ use runlet_workflow::block::fetch::{FailOnStatus, Fetch, ResponseAs};
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::retry_after::retry_after_ms;
 use crate::calls::Calls;
 use crate::limits::EXCERPT_CHARS_MAX;
 use crate::media_type::{self, BASE64, MediaType};
@@ -76,6 +77,7 @@ fn check_status(config: &Fetch, method: &str, reply: &FetchReply) -> Result<(), 
     }
     let failure = Failure {
         retryable: matches!(reply.status, 408 | 425 | 429 | 500..=599),
+        retry_after_ms: retry_after_ms(&reply.headers),
         ..Failure::upstream("status", message)
     };
     let help = match reply.status {

@@ -119,6 +119,22 @@ fn delays_between_attempts_grow_to_their_limit() {
 }
 
 #[test]
+fn a_server_that_says_how_long_to_wait_is_left_alone_up_to_the_longest_delay() {
+    let mut driver = Driver::new(1);
+    let run = driver.submit(&plan("w", vec![retried(4)]).into());
+    // The policy's own delays are 100, 200, 350 microseconds.
+    for (wished_ms, expected) in [(None, 100), (Some(0), 200), (Some(3_600_000), 350)] {
+        driver.fail(run, 0, Failure { retry_after_ms: wished_ms, ..refused() });
+        assert_eq!(driver.pass(), Span(expected));
+    }
+    let mut driver = Driver::new(1);
+    let patient = PlanBlock { retry: Retry { delay_max: Span(5_000), ..retried(4).retry }, ..retried(4) };
+    let run = driver.submit(&plan("w", vec![patient]).into());
+    driver.fail(run, 0, Failure { retry_after_ms: Some(3), ..refused() });
+    assert_eq!(driver.pass(), Span(3_000));
+}
+
+#[test]
 fn jitter_is_the_upper_half_of_the_delay() {
     let policy = Retry { jitter: true, ..retried(3).retry };
     assert_eq!(policy.delay_after(1, 0), Span(50));
