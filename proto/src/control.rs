@@ -77,6 +77,15 @@ pub enum Request {
     WatchRoutes,
     /// How the supervisor is. → [`Reply::Status`]
     Status,
+    /// The hook's request `id` of this connection has waited for as long as its route allows: it is answered now, with a
+    /// [`HookAnswer::Failed`] that names the run and what it is doing, unless its answer is on the way already; then it is as
+    /// abandoned as by [`Self::Abandon`]. → [`Reply::Hook`], under the number of the hook's request
+    Overdue {
+        /// Number of the overdue request.
+        id: u64,
+        /// How long it waited, in milliseconds.
+        after_ms: u64,
+    },
 }
 
 /// The text of a definition, and where it came from.

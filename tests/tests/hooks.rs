@@ -147,6 +147,18 @@ fn an_upstream_that_does_not_answer_in_time_is_a_504() {
 }
 
 #[test]
+fn a_run_that_gives_no_reply_in_time_is_a_504_that_says_what_it_is_doing() {
+    let gate = Gate::closed();
+    let upstream = Upstream::http(move |_| Reply::Held(gate.clone(), Page::json("{}")));
+    let mut definition = fetching("late", &upstream.url(), &json!({}));
+    definition[0]["timeout"] = json!("200ms");
+    let (_installation, running) = deployed(&[("late", definition)]);
+    let answer = problem(&http::get(running.address, "/hook/late"), 504);
+    says_where(&answer, "no reply within 200 ms; it is BLOCKED on fetch localhost");
+    upstream.wait_given_up(1);
+}
+
+#[test]
 fn a_client_that_leaves_stops_its_run() {
     let gate = Gate::closed();
     let upstream = Upstream::http(move |_| Reply::Held(gate.clone(), Page::json("{}")));

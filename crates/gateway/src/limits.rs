@@ -45,6 +45,10 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest a client can wait for a reply, whatever its hook says.
 pub const REPLY_TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
+/// How long the supervisor may take to say what a run is doing that has given no reply in time; then its client is told
+/// without that.
+pub const OVERDUE_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// How long a connection may stay open without a request.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 

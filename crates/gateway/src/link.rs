@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::limits::{OUTBOX_BYTES_MAX, REPLY_TIMEOUT_MAX};
+use crate::limits::{OUTBOX_BYTES_MAX, OVERDUE_ANSWER_TIMEOUT, REPLY_TIMEOUT_MAX};
 use crate::message::HookMessage;
 use crate::table::Table;
 
@@ -81,6 +81,10 @@ struct Inner {
 struct Waiting {
     id: u64,
     deadline: Instant,
+    /// How long it may wait.
+    timeout: Duration,
+    /// Whether the supervisor was told that it has waited long enough.
+    told: bool,
     /// Whether the run is to be stopped when nobody waits for it any more.
     abandon: bool,
     state: State,
@@ -124,9 +128,11 @@ impl Link {
         self.push(inner, &message(id)).map_err(|error| match error {
             EncodeError::TooLong(_) | EncodeError::Unsupported(_) => Unsent::TooLong,
         })?;
-        let deadline = Instant::now() + Duration::from_millis(route.timeout_ms).min(REPLY_TIMEOUT_MAX);
+        let timeout = Duration::from_millis(route.timeout_ms).min(REPLY_TIMEOUT_MAX);
+        let deadline = Instant::now() + timeout;
         let abandon = route.on_disconnect == OnDisconnect::Stop;
-        let slot = inner.waiting.insert(Waiting { id, deadline, abandon, state: State::Sent(None) });
+        let slot =
+            inner.waiting.insert(Waiting { id, deadline, timeout, told: false, abandon, state: State::Sent(None) });
         debug_assert_eq!(slot, slot_of(id));
         if inner.soonest.is_none_or(|soonest| deadline < soonest) {
             inner.soonest = Some(deadline);
@@ -166,24 +172,36 @@ impl Link {
         self.inner.borrow().soonest
     }
 
-    /// Ends the requests that are overdue.
+    /// Tells the supervisor of the requests that are overdue, which then answers them; ends those it has not answered a while
+    /// after that.
     pub(crate) fn end_overdue(&self, now: Instant) {
         let inner = &mut *self.inner.borrow_mut();
-        let mut given_up = Vec::new();
+        let (mut overdue, mut given_up) = (Vec::new(), Vec::new());
         inner.soonest = None;
         for (_, waiting) in &mut inner.waiting {
             if matches!(waiting.state, State::Ended(_)) {
                 continue;
             }
-            if waiting.deadline <= now {
+            if waiting.deadline <= now && waiting.told {
                 waiting.end(Outcome::Overdue);
                 given_up.extend(waiting.abandon.then_some(waiting.id));
-            } else if inner.soonest.is_none_or(|soonest| waiting.deadline < soonest) {
+                continue;
+            }
+            if waiting.deadline <= now {
+                waiting.told = true;
+                waiting.deadline = now + OVERDUE_ANSWER_TIMEOUT;
+                overdue.push((waiting.id, waiting.timeout));
+            }
+            if inner.soonest.is_none_or(|soonest| waiting.deadline < soonest) {
                 inner.soonest = Some(waiting.deadline);
             }
         }
+        for (id, timeout) in overdue {
+            let after_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+            self.tell(inner, id, Request::Overdue { id, after_ms });
+        }
         for id in given_up {
-            self.abandon(inner, id);
+            self.tell(inner, id, Request::Abandon { id });
         }
     }
 
@@ -243,13 +261,13 @@ impl Link {
         encode_frame(message, &mut inner.frames)
     }
 
-    fn abandon(&self, inner: &mut Inner, id: u64) {
+    /// Tells the supervisor something about a request it has.
+    fn tell(&self, inner: &mut Inner, id: u64, request: Request) {
         if inner.table.is_none() {
             return;
         }
-        let message = ClientMessage { id, request: Request::Abandon { id } };
-        if let Err(error) = self.push(inner, &message) {
-            warn!(%error, "a request could not be abandoned");
+        if let Err(error) = self.push(inner, &ClientMessage { id, request }) {
+            warn!(%error, "the supervisor could not be told about a request");
         }
     }
 }
@@ -331,7 +349,7 @@ impl Drop for Awaited {
         let inner = &mut *self.link.inner.borrow_mut();
         let waiting = inner.waiting.remove(slot_of(self.id));
         if waiting.abandon && matches!(waiting.state, State::Sent(_)) {
-            self.link.abandon(inner, self.id);
+            self.link.tell(inner, self.id, Request::Abandon { id: self.id });
         }
     }
 }

@@ -259,6 +259,16 @@ async fn a_run_without_a_reply_in_time_is_given_up() {
     let mut client = gateway.connect().await;
     client.send("GET /hook/x HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let (id, _) = supervisor.hook().await;
+    assert_eq!(supervisor.overdue().await, (id, 20));
+    let message = "the run gave no reply within 20 ms; it is BLOCKED on fetch x".to_owned();
+    let (class, block) = (FailureClass::Timeout, Some("page".to_owned()));
+    supervisor.answer(id, HookAnswer::Failed(HookFailure { run: RUN, class, block, attempt: 1, message })).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, &answer.problem()["run"]), (504, &RUN.to_string().into()));
+    // A supervisor that does not answer this either is not waited for.
+    client.send("GET /hook/x HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (id, _) = supervisor.hook().await;
+    assert_eq!(supervisor.overdue().await, (id, 20));
     assert_eq!(supervisor.abandoned().await, id);
     let answer = client.answer().await;
     assert_eq!(answer.status, 504);
@@ -279,7 +289,9 @@ async fn limits_of_different_hooks_keep_out_of_each_others_way() {
     let (id, _) = supervisor.hook().await;
     for _ in 0..3 {
         assert_eq!(gateway.get("/hook/hasty").await.status, 504);
-        assert_eq!(supervisor.hook().await.1.path, "/hook/hasty");
+        let (id, request) = supervisor.hook().await;
+        assert_eq!(request.path, "/hook/hasty");
+        assert_eq!(supervisor.overdue().await, (id, 20));
     }
     supervisor.ok(id, "at last").await;
     assert_eq!(waiting.answer().await.text(), "at last");

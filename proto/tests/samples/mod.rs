@@ -56,6 +56,7 @@ pub(super) fn requests() -> Vec<Request> {
         Request::Signal { run: "0193".into(), signal: RunSignal::Stop },
         Request::WatchRoutes,
         Request::Status,
+        Request::Overdue { id: 3, after_ms: 30_000 },
     ]
 }
 

@@ -166,6 +166,13 @@ impl Supervisor {
         id
     }
 
+    /// The next message, which must say that a request has waited long enough.
+    pub(crate) async fn overdue(&mut self) -> (u64, u64) {
+        let message = self.next().await;
+        let Request::Overdue { id, after_ms } = message.request else { panic!("not overdue: {message:?}") };
+        (id, after_ms)
+    }
+
     pub(crate) async fn reply(&mut self, id: u64, reply: Reply) {
         within(self.writer.send(&ServerMessage { id, reply })).await.unwrap();
     }

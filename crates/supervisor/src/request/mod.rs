@@ -5,9 +5,13 @@ mod look;
 mod signal;
 mod start;
 
-use runlet_proto::control::{RefusalKind, Request};
+use runlet_proto::control::{RefusalKind, Reply, Request};
+use runlet_proto::failure::FailureClass;
+use runlet_proto::hook::{HookAnswer, HookFailure};
+use runlet_proto::ids::RunId;
+use runlet_proto::state::BlockStatus;
 
-use crate::core::Core;
+use crate::core::{Core, Pending};
 use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::reply::{RefusalExt as _, refusal};
 use crate::run_record::RequestId;
@@ -31,12 +35,14 @@ impl Core {
             Request::Signal { run, signal } => self.signal(from, &run, signal),
             Request::WatchRoutes => self.watch_routes(from),
             Request::Status => self.status(from),
+            Request::Overdue { id, after_ms } => self.overdue(RequestId { id, ..from }, after_ms),
         }
     }
 
     fn overload(&self, from: RequestId, request: &Request) -> Option<&'static str> {
         let pending = self.connections.get(&from.connection).map(|connection| &connection.pending)?;
-        if pending.contains_key(&from.id) && !matches!(request, Request::Abandon { .. }) {
+        let is_about_another = matches!(request, Request::Abandon { .. } | Request::Overdue { .. });
+        if pending.contains_key(&from.id) && !is_about_another {
             return Some("the request's id is in use on this connection");
         }
         (pending.len() >= PENDING_PER_CONNECTION_MAX).then_some("too many requests of this connection are unanswered")
@@ -46,6 +52,35 @@ impl Core {
         let connection = self.connections.get_mut(&request.connection);
         if let Some(pending) = connection.and_then(|connection| connection.pending.remove(&request.id)) {
             self.give_up(request, pending);
+        }
+    }
+
+    /// A hook's client has waited long enough: it is told what its run is doing.
+    fn overdue(&mut self, request: RequestId, after_ms: u64) {
+        let connection = self.connections.get(&request.connection);
+        let Some(Pending::Hook(run)) = connection.and_then(|connection| connection.pending.get(&request.id)) else {
+            // Its answer is on the way, or nobody waits for one.
+            return;
+        };
+        let answer = HookAnswer::Failed(self.no_reply(*run, after_ms));
+        self.send(request, Reply::Hook(answer));
+        self.abandon(request);
+    }
+
+    fn no_reply(&self, run: RunId, after_ms: u64) -> HookFailure {
+        let control_block = self.kernel.run(run);
+        let block = control_block.and_then(|run| run.blocks.iter().find(|block| block.status == BlockStatus::Running));
+        let state = match control_block.map(|run| (run.state, run.blocked_on(self.clock.now()))) {
+            Some((state, Some(on))) => format!("; it is {state} on {on}"),
+            Some((state, None)) => format!("; it is {state}"),
+            None => String::new(),
+        };
+        HookFailure {
+            run,
+            class: FailureClass::Timeout,
+            block: block.map(|block| block.id.to_string()),
+            attempt: block.map_or(0, |block| block.attempt.0),
+            message: format!("the run gave no reply within {after_ms} ms{state}"),
         }
     }
 }
