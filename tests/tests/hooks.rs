@@ -63,6 +63,27 @@ fn a_reply_has_the_status_headers_and_body_of_its_response_block() {
 }
 
 #[test]
+fn values_are_escaped_even_if_only_the_run_knows_that_the_reply_is_markup() {
+    let late = |path: &str, body: &str| {
+        json!([
+            { "type": "hook", "path": path, "methods": ["GET"] },
+            { "type": "response", "header": { "content-type": "{{ hook.query.type }}" }, "body": body }
+        ])
+    };
+    let (_installation, running) =
+        deployed(&[("text", late("text", "<b>{{ hook.query.q }}</b>")), ("one", late("one", "{{ hook.query.q }}"))]);
+    let get = |path: &str, media_type: &str| {
+        http::get(running.address, &format!("/hook/{path}?type={media_type}&q=%3Ci%3E")).text()
+    };
+    assert_eq!(get("text", "text/html"), "<b>&lt;i&gt;</b>");
+    assert_eq!(get("text", "image/svg%2Bxml"), "<b>&lt;i&gt;</b>");
+    assert_eq!(get("text", "text/plain"), "<b><i></b>");
+    assert_eq!(get("one", "text/html;charset=utf-8"), "&lt;i&gt;");
+    assert_eq!(get("one", "application/json"), r#""<i>""#);
+    assert_eq!(get("one", "text/plain"), "<i>");
+}
+
+#[test]
 fn a_workflow_without_a_response_block_is_accepted_at_once() {
     let gate = Gate::closed();
     let held = gate.clone();

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use runlet_workflow::block::response::is_markup;
 use serde_json::Value;
 
 /// `encoding` of a body that is no text, in the JSON form of requests and responses.
@@ -29,6 +30,11 @@ impl<'a> MediaType<'a> {
     /// JSON (RFC 8259) or a format built on it (RFC 6839).
     pub(crate) fn is_json(self) -> bool {
         self.is("application/json") || self.is("text/json") || self.ends_with("+json")
+    }
+
+    /// Whether a `<` in it could begin an element.
+    pub(crate) fn is_markup(self) -> bool {
+        is_markup(&self.0.to_ascii_lowercase())
     }
 
     /// Whether it makes sense to look for elements in it: HTML, XML, any text, or nothing said.

@@ -14,7 +14,7 @@ use crate::calls::Calls;
 use crate::limits::REPLY_HEADER_BYTES_MAX;
 use crate::media_type::{self, MediaType};
 use crate::output::Output;
-use crate::template::{json, text};
+use crate::template::{evaluate, json, markup, text};
 
 /// What of a reply is the same in every run.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Prepared {
         }
         match &config.body {
             ResponseBody::Input => Self::Head(head),
-            ResponseBody::Text(_) | ResponseBody::Json(_) => {
+            ResponseBody::Text(_) | ResponseBody::ByType(_) | ResponseBody::Json(_) => {
                 match body(config, &head, &Output::json(Value::Null), None) {
                     Ok(body) => Self::Whole(Arc::new(head.with_body(body))),
                     Err(_) => Self::Nothing,
@@ -145,6 +145,13 @@ fn body(
             Output::Hook(_) | Output::Reply(_) => (input.to_json_text(), JSON),
         },
         ResponseBody::Text(template) => (Bytes::from(text(template, scope, "body")?), TEXT),
+        ResponseBody::ByType(template) => match template.expression() {
+            Some(expression) if is_json => (value_bytes(&evaluate(expression, scope, "body")?, true), JSON),
+            _ if head.media_type().is_some_and(MediaType::is_markup) => {
+                (Bytes::from(markup(template, scope, "body")?), TEXT)
+            }
+            _ => (Bytes::from(text(template, scope, "body")?), TEXT),
+        },
         ResponseBody::Json(template) => (value_bytes(&*json(template, scope, "body")?, is_json), JSON),
     })
 }

@@ -14,6 +14,11 @@ pub(crate) fn text(template: &TextTemplate, scope: Option<&Scope>, field: &str) 
     }
 }
 
+/// Text of a template in HTML or XML.
+pub(crate) fn markup(template: &TextTemplate, scope: Option<&Scope>, field: &str) -> Result<String, Failure> {
+    template.render_markup(needed(scope, field)?).map_err(|error| failure(field, error))
+}
+
 /// Value of a template; a plain value needs no scope and is not copied.
 pub(crate) fn json<'a>(
     template: &'a JsonTemplate,

@@ -225,6 +225,7 @@ fn the_body_of_a_reply_is_what_its_type_asks_for() {
         match &response(&definition, 0).body {
             ResponseBody::Input => "input",
             ResponseBody::Text(_) => "text",
+            ResponseBody::ByType(_) => "by type",
             ResponseBody::Json(_) => "json",
         }
     };
@@ -236,6 +237,12 @@ fn the_body_of_a_reply_is_what_its_type_asks_for() {
     assert_eq!(kind(json!({ "content-type": "html" }), json!("{{ input }}")), "text");
     assert_eq!(kind(json!({}), json!("a {{ input }}")), "text");
     assert_eq!(kind(json!({}), json!(null)), "json");
+    let late = json!({ "content-type": "{{ input.type }}" });
+    for (body, expected) in
+        [("{{ input }}", "by type"), ("<b>{{ input }}</b>", "by type"), ("plain", "text"), ("{}", "input")]
+    {
+        assert_eq!(kind(late.clone(), json!(body)), expected, "{body}");
+    }
 }
 
 proptest! {

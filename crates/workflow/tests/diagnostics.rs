@@ -229,6 +229,34 @@ fn templates() {
 }
 
 #[test]
+fn members_that_are_never_there() {
+    let with = |body: &str| {
+        let hook = r#"{ "type": "hook", "path": "things/:kind/:id" }, { "type": "hook", "path": "other/:name" }"#;
+        format!(r#"[{hook}, {{ "type": "response", "body": "{body}" }}]"#)
+    };
+    let texts = [
+        "{{ hook.parms.id }}",
+        "{{ hook['querry'].q }}",
+        "{{ run.attempts + 1 }} {{ run.priority }}",
+        "{{ hook.params.idd }}",
+        "{{ hook.params.colour }}",
+        // All of these may be there.
+        "{{ hook.params.id }} {{ hook.params.name }} {{ hook.query.any }} {{ hook.headers['x-y'] }} {{ hook.body.a.b }}",
+        "{{ hook.params }} {{ hook.method }} {{ hook.encoding | default('') }} {{ run.createdAt }} {{ hook }}",
+    ];
+    let mut documents: Vec<String> = texts.map(with).into();
+    documents
+        .push(r#"[{ "type": "hook", "path": "x" }, { "type": "response", "body": "{{ hook.params.id }}" }]"#.into());
+    let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+    insta::assert_snapshot!(report(&documents));
+}
+
+#[test]
+fn a_hook_is_below_hook_already() {
+    insta::assert_snapshot!(report(&[r#"[{ "type": "hook", "path": "/hook/shop/:id" }]"#]));
+}
+
+#[test]
 fn the_span_of_a_finding_is_the_text_it_means() {
     let text = "[\n  { \"type\": \"response\", \"body\": \"é {{ inptu.x }}\" }\n]";
     let found = parse("test.json", text).unwrap_err();

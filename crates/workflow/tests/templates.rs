@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// A workflow whose response has this body; its last block stands under `for_each` when `item` is used.
 fn definition(body: &Value, headers: &Value) -> Definition {
     let document = json!([
-        { "type": "hook", "path": "a" },
+        { "type": "hook", "path": "a/:id" },
         { "type": "fetch", "id": "the-page", "parameter": { "url": "https://a.example/" } },
         { "type": "response", "headers": headers, "body": body },
     ]);
@@ -41,6 +41,7 @@ fn render_in(body: &str, headers: &Value, scope: &Scope) -> Result<Value, Templa
     match &response.body {
         ResponseBody::Json(template) => template.render(scope),
         ResponseBody::Text(template) => template.render(scope).map(Value::from),
+        ResponseBody::ByType(template) => template.render_markup(scope).map(Value::from),
         ResponseBody::Input => Ok((*scope.input).clone()),
     }
 }
@@ -105,6 +106,8 @@ fn values_are_escaped_where_the_reply_is_markup() {
     assert_eq!(render_in("{{ input.title }}", &html, &scope()), Ok(json!("A &amp; B")));
     assert_eq!(render_in("{{ input.title }}", &text, &scope()), Ok(json!("A & B")));
     assert_eq!(render_in("{{ input.items[1].name ~ '!' }}", &html, &scope()), Ok(json!("&lt;y&gt;!")));
+    let late = json!({ "content-type": "{{ 'text/html' }}" });
+    assert_eq!(render_in(body, &late, &scope()), Ok(json!(escaped)));
     for markup in ["TEXT/HTML; charset=utf-8", "xml", "text/xml", "application/xhtml+xml", "image/svg+xml"] {
         let headers = json!({ "content-type": markup });
         assert_eq!(

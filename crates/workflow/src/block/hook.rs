@@ -137,6 +137,10 @@ fn check_path(path: &str) -> Result<(), Finding> {
     if path.is_empty() {
         return Err(refused("the path is empty".to_owned()).help("such as \"test\", for /hook/test"));
     }
+    if let Some(below) = path.strip_prefix("hook/") {
+        let finding = refused(format!("with this path the hook would be served at /hook/{}", clip(path)));
+        return Err(finding.help(format!("paths are below /hook/ already: write {:?}", clip(below))));
+    }
     if path.len() > PATH_BYTES_MAX {
         return Err(refused(format!("the path is longer than {PATH_BYTES_MAX} bytes")));
     }

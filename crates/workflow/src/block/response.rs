@@ -28,6 +28,8 @@ pub enum ResponseBody {
     Input,
     /// Text. Under HTML and XML the values in it are escaped, unless they went through `| safe`.
     Text(TextTemplate),
+    /// A template under a `content-type` that is one as well: a [`Self::Json`] or a [`Self::Text`], as the rendered type has it.
+    ByType(TextTemplate),
     /// A JSON value: anything but a string, or a string that is one expression under a `content-type` that is JSON or
     /// not said.
     Json(JsonTemplate),
@@ -39,7 +41,7 @@ impl Response {
     pub fn has_templates(&self) -> bool {
         let body = match &self.body {
             ResponseBody::Input => false,
-            ResponseBody::Text(text) => text.literal().is_none(),
+            ResponseBody::Text(text) | ResponseBody::ByType(text) => text.literal().is_none(),
             ResponseBody::Json(value) => value.literal().is_none(),
         };
         body || self.status.literal().is_none() || self.headers.iter().any(|(_, value)| value.literal().is_none())
@@ -78,6 +80,7 @@ impl Response {
         let headers =
             config.take_either("header", "headers", report).map_or_else(Vec::new, |spot| headers::read(&spot, report));
         let media_type = headers::media_type(&headers);
+        let known_late = media_type.is_none() && headers.iter().any(|(name, _)| name == "content-type");
         Self {
             status: config
                 .take("status", report)
@@ -85,7 +88,12 @@ impl Response {
                 .unwrap_or_else(|| JsonTemplate::from_literal(STATUS_DEFAULT.into())),
             body: config
                 .take("body", report)
-                .and_then(|spot| body(&spot, media_type.as_deref(), report))
+                .and_then(|spot| match (known_late, spot.value) {
+                    (true, Value::StringLit(text)) if text.value.contains("{{") => {
+                        spot.text(Escape::None, report).map(ResponseBody::ByType)
+                    }
+                    _ => body(&spot, media_type.as_deref(), report),
+                })
                 .unwrap_or(ResponseBody::Input),
             headers,
         }
@@ -115,7 +123,9 @@ fn body(spot: &Spot<'_, '_>, media_type: Option<&str>, report: &mut Report<'_>) 
     spot.text(escape, report).map(ResponseBody::Text)
 }
 
-/// Whether a value with a `<` in it could become an element: HTML, and all of XML, whose XHTML and SVG run scripts too.
-fn is_markup(media_type: &str) -> bool {
+/// Whether a value with a `<` in it could become an element: HTML, and all of XML, whose XHTML and SVG run scripts too. The
+/// media type is in lower case and without parameters.
+#[must_use]
+pub fn is_markup(media_type: &str) -> bool {
     matches!(media_type, "text/html" | "text/xml" | "application/xml") || media_type.ends_with("+xml")
 }

@@ -27,9 +27,9 @@ pub(crate) fn resolve(drafts: &[Draft], report: &mut Report<'_>) -> Resolved {
     let uses = std::mem::take(&mut report.names);
     if !uses.is_empty() {
         let before = if acyclic { Some(ancestors(&dependencies)) } else { None };
-        let has_hook = drafts.iter().any(|draft| draft.kind == "hook");
+        let hooks = Hooks::of(drafts);
         for used in uses {
-            if let Some(finding) = judge(&used, &ids, &positions, before.as_deref(), has_hook) {
+            if let Some(finding) = judge(&used, &ids, &positions, before.as_deref(), &hooks) {
                 report.add_at(finding, used.range, used.path);
             }
         }
@@ -240,17 +240,50 @@ fn ancestors(dependencies: &[Vec<usize>]) -> Vec<Vec<u64>> {
     sets.into_iter().map(Option::unwrap_or_default).collect()
 }
 
+/// What templates can name of the hooks.
+struct Hooks<'a> {
+    any: bool,
+    /// The parameters of all their paths; `None` if one of them could not be read.
+    params: Option<Vec<&'a str>>,
+}
+
+impl<'a> Hooks<'a> {
+    fn of(drafts: &'a [Draft]) -> Self {
+        let hooks = || drafts.iter().filter(|draft| draft.kind == "hook");
+        let path = |draft: &'a Draft| match &draft.config {
+            Some(BlockConfig::Hook(hook)) if !hook.path.is_empty() => Some(hook.path.as_str()),
+            _ => None,
+        };
+        let paths: Option<Vec<&str>> = hooks().map(path).collect();
+        let params = |paths: Vec<&'a str>| {
+            paths.iter().flat_map(|path| path.split('/')).filter_map(|segment| segment.strip_prefix(':')).collect()
+        };
+        Self { any: hooks().next().is_some(), params: paths.map(params) }
+    }
+
+    /// What is wrong with the name of a parameter, if anything.
+    fn judge(&self, param: &str) -> Option<Finding> {
+        let known = self.params.as_ref().filter(|known| !known.contains(&param))?;
+        let finding = Finding::new("unknown-name", format!("no hook's path has a parameter `:{}`", clip(param)));
+        Some(match known.is_empty() {
+            true => finding
+                .help(format!("a parameter is a segment of the path, such as \"path\": \"things/:{}\"", clip(param))),
+            false => finding.help_if(suggest::help(param, known)),
+        })
+    }
+}
+
 /// What is wrong with a name in a template, if anything.
 fn judge(
     used: &NameUse,
     ids: &[String],
     positions: &HashMap<&str, usize>,
     ancestors: Option<&[Vec<u64>]>,
-    has_hook: bool,
+    hooks: &Hooks<'_>,
 ) -> Option<Finding> {
     match &used.root {
         Root::Input | Root::Run => None,
-        Root::Hook if has_hook => None,
+        Root::Hook if hooks.any => hooks.judge(used.param.as_deref()?),
         Root::Hook => Some(
             Finding::new("unknown-name", "`hook` is the request that started the run, and this workflow has no hook")
                 .help("add a `hook` block, or take the value from `input`"),

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::Diagnostic;
 use crate::limits;
@@ -80,6 +81,8 @@ pub(crate) struct NameUse {
     /// Position of the block it stands in.
     pub(crate) block: usize,
     pub(crate) root: Root,
+    /// The parameter of the hook's path that it names.
+    pub(crate) param: Option<Arc<str>>,
     /// Whether `item` and `index` exist there.
     pub(crate) per_element: bool,
     pub(crate) range: Range<usize>,

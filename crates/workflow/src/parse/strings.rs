@@ -99,6 +99,7 @@ impl Spot<'_, '_> {
             report.names.push(NameUse {
                 block: report.block,
                 root: used.root,
+                param: used.param,
                 per_element: report.per_element,
                 range: in_document(literal, report.text(), used.range),
                 path: self.place.path(),

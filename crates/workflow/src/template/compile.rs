@@ -28,6 +28,8 @@ pub(crate) struct Used {
     /// Where, in bytes of the string.
     pub(crate) range: Range<usize>,
     pub(crate) root: Root,
+    /// The parameter of the hook's path that it names.
+    pub(crate) param: Option<Arc<str>>,
 }
 
 /// What came of compiling one string.
@@ -129,6 +131,10 @@ fn expression(source: &str, offset: usize, findings: &mut Findings) -> Option<Ex
     findings.used.extend(names.references.iter().zip(&paths).map(|(reference, path)| Used {
         range: offset + reference.range.start..offset + reference.range.end,
         root: path.root.clone(),
+        param: match (&path.root, path.steps.as_slice()) {
+            (Root::Hook, [Step::Key(params), Step::Key(name), ..]) if &**params == "params" => Some(Arc::clone(name)),
+            _ => None,
+        },
     }));
     let body = match (names.references.as_slice(), paths.as_slice()) {
         ([reference], [path]) if reference.range == (0..source.len()) => Body::Path(path.clone()),
@@ -195,8 +201,8 @@ fn path(source: &str, reference: &Reference) -> Result<Path, Refusal> {
     let steps = reference.steps.as_slice();
     let (root, steps) = match reference.root.as_str() {
         "input" => (Root::Input, steps),
-        "hook" => (Root::Hook, steps),
-        "run" => (Root::Run, steps),
+        "hook" => (Root::Hook, known_member("hook", &HOOK_MEMBERS, steps)?),
+        "run" => (Root::Run, known_member("run", &RUN_MEMBERS, steps)?),
         "item" => (Root::Item, steps),
         "index" => (Root::Index, steps),
         "blocks" => match steps {
@@ -221,6 +227,22 @@ fn path(source: &str, reference: &Reference) -> Result<Path, Refusal> {
         }
     };
     Ok(Path { root, steps: steps.to_vec() })
+}
+
+/// Members of `hook`: what is known of a request.
+const HOOK_MEMBERS: [&str; 7] = ["method", "path", "params", "query", "headers", "body", "encoding"];
+
+/// Members of `run`.
+const RUN_MEMBERS: [&str; 6] = ["id", "workflow", "version", "priority", "attempt", "createdAt"];
+
+/// Refuses a first member that is never there.
+fn known_member<'a>(root: &str, members: &[&str], steps: &'a [Step]) -> Result<&'a [Step], Refusal> {
+    match steps.first() {
+        Some(Step::Key(name)) if !members.contains(&&**name) => {
+            Err(("unknown-name", format!("`{root}` has no member `{}`", shown(name)), suggest::help(name, members)))
+        }
+        Some(_) | None => Ok(steps),
+    }
 }
 
 fn incomplete_block(source: &str, reference: &Reference) -> Refusal {

@@ -100,7 +100,28 @@ impl TextTemplate {
     /// [`TemplateError`] of the first expression that yields nothing, or when the text exceeds
     /// [`limits::TEMPLATE_OUTPUT_BYTES_MAX`].
     pub fn render(&self, scope: &Scope) -> Result<String, TemplateError> {
-        let mut out = Text { bytes: Vec::new(), escape: self.escape };
+        self.render_with(scope, self.escape)
+    }
+
+    /// [`Self::render`] into HTML or XML: the values are escaped, unless they went through `| safe`.
+    ///
+    /// # Errors
+    /// As of [`Self::render`].
+    pub fn render_markup(&self, scope: &Scope) -> Result<String, TemplateError> {
+        self.render_with(scope, Escape::Html)
+    }
+
+    /// The expression, if it is exactly one.
+    #[must_use]
+    pub fn expression(&self) -> Option<&Expression> {
+        match self.parts.as_slice() {
+            [Part::Expression(expression)] => Some(expression),
+            _ => None,
+        }
+    }
+
+    fn render_with(&self, scope: &Scope, escape: Escape) -> Result<String, TemplateError> {
+        let mut out = Text { bytes: Vec::new(), escape };
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.bytes.extend_from_slice(text.as_bytes()),
