@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hook::{HookAnswer, HookRequest, RouteTable};
 use crate::ids::{Priority, RunId};
+pub use crate::refusal::{Diagnostic, Refusal, RefusalKind};
 use crate::state::{BlockStatus, Lane, RunState};
 
 /// A numbered request. Ids are the client's choice; one in use must not be used again before its last reply.
@@ -50,10 +51,7 @@ pub enum Request {
         id: u64,
     },
     /// List runs. → [`Reply::Runs`]
-    Runs {
-        /// Finished runs too, as far as they are remembered.
-        all: bool,
-    },
+    Runs(RunFilter),
     /// The whole Workflow Control Block of a run. → [`Reply::Inspected`]
     Inspect {
         /// Id of the run, or a prefix that names only one.
@@ -86,6 +84,22 @@ pub enum Request {
         /// How long it waited, in milliseconds.
         after_ms: u64,
     },
+    /// The text of a deployed definition. → [`Reply::Source`]
+    Source {
+        /// Name of the workflow.
+        workflow: String,
+    },
+}
+
+/// Which runs are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunFilter {
+    /// Finished runs too, as far as they are remembered.
+    pub all: bool,
+    /// Only runs of these workflows; empty for any.
+    pub workflows: Vec<String>,
+    /// Only runs in these states; empty for any.
+    pub states: Vec<RunState>,
 }
 
 /// The text of a definition, and where it came from.
@@ -160,7 +174,12 @@ pub enum Reply {
     /// A hook's answer.
     Hook(HookAnswer),
     /// Runs, newest first.
-    Runs(Vec<RunSummary>),
+    Runs {
+        /// The runs; the newest if there are too many for one reply.
+        runs: Vec<RunSummary>,
+        /// How many there are.
+        total: u64,
+    },
     /// A Workflow Control Block as JSON text.
     Inspected(Bytes),
     /// Log lines.
@@ -173,62 +192,13 @@ pub enum Reply {
     Routes(RouteTable),
     /// How the supervisor is.
     Status(SupervisorStatus),
-}
-
-/// Why a request was not carried out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Refusal {
-    /// The sort of refusal.
-    pub kind: RefusalKind,
-    /// One sentence: the place and the cause.
-    pub message: String,
-    /// The way out.
-    pub help: Option<String>,
-    /// For [`RefusalKind::Invalid`]: everything wrong with the definition.
-    pub diagnostics: Vec<Diagnostic>,
-}
-
-/// The sort of a refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RefusalKind {
-    /// The definition or the input is not valid.
-    Invalid,
-    /// No such workflow or run.
-    NotFound,
-    /// It clashes with something that exists: an ended run, an ambiguous prefix.
-    Conflict,
-    /// A queue is full; try again later.
-    Overloaded,
-    /// The supervisor is shutting down.
-    ShuttingDown,
-    /// The message itself was wrong.
-    Protocol,
-}
-
-/// One finding in a definition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Diagnostic {
-    /// Short, stable name of the rule, such as `unknown-field`.
-    pub code: String,
-    /// What is wrong, and what was expected.
-    pub message: String,
-    /// The way out, such as the nearest known name.
-    pub help: Option<String>,
-    /// File name.
-    pub file: String,
-    /// Line, from 1.
-    pub line: u32,
-    /// Column in characters, from 1.
-    pub column: u32,
-    /// Path inside the document: `blocks[2].parameter[0].limit`; empty for the whole document.
-    pub path: String,
-    /// Byte offset of the marked text.
-    pub offset: u64,
-    /// Length of the marked text in bytes.
-    pub length: u64,
+    /// A deployed definition.
+    Source {
+        /// What is deployed.
+        workflow: WorkflowSummary,
+        /// Its text, as it was deployed.
+        source: SourceText,
+    },
 }
 
 /// A deployed workflow in brief.

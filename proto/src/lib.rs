@@ -11,4 +11,5 @@ pub mod frame;
 pub mod hello;
 pub mod hook;
 pub mod ids;
+pub mod refusal;
 pub mod state;

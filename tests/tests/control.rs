@@ -52,6 +52,29 @@ fn a_blocked_run_says_on_what() {
 }
 
 #[test]
+fn runs_are_found_by_workflow_and_state() {
+    let held = Held::start();
+    let runs = |arguments: &[&str]| {
+        let runs = held.installation.json(arguments);
+        runs.as_array()
+            .expect("a list")
+            .iter()
+            .map(|run| run["id"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(runs(&["ps", "--workflow", "held", "--state", "blocked"]), [held.run.as_str()]);
+    assert_eq!(runs(&["ps", "-w", "other"]), [""; 0]);
+    assert_eq!(runs(&["ps", "-s", "READY", "-s", "PAUSED"]), [""; 0]);
+    held.gate.open();
+    let _ = held.installation.wait_state(&held.run, "COMPLETED");
+    assert_eq!(runs(&["ps", "--state", "completed"]), [held.run.as_str()], "an ended state includes the ended runs");
+    assert_eq!(runs(&["ps", "--all", "--state", "failed"]), [""; 0]);
+    let finished = held.cli(&["ps", "--state", "complete"]);
+    finished.expect_code(code::USAGE, "no such state");
+    assert!(finished.stderr.contains("COMPLETED"), "{}", finished.stderr);
+}
+
+#[test]
 fn inspect_prints_the_control_block_of_the_founding_document() {
     let held = Held::start();
     let block: Value = serde_json::from_str(&held.installation.ok(&["inspect", &held.run])).expect("JSON");

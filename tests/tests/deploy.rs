@@ -41,6 +41,23 @@ fn an_invalid_definition_gets_every_diagnostic_and_deploys_nothing() {
 }
 
 #[test]
+fn a_deployed_definition_is_shown_as_it_was_written() {
+    let installation = Installation::new();
+    let _running = installation.start_both();
+    let text = "// A comment, a\ttab, no line end:\n[{ \"type\": \"hook\", \"path\": \"x\" }, { \"type\": \"response\", \"body\": \"é\" },]";
+    let file = installation.write("shown.jsonc", text);
+    installation.ok(&["deploy", file.to_str().expect("text")]);
+    assert_eq!(installation.ok(&["show", "shown"]), text);
+    let document = installation.json(&["show", "shown"]);
+    assert_eq!((&document["source"], &document["workflow"]["name"]), (&json!(text), &json!("shown")));
+    let finished = installation.cli(&["show", "shwon"]);
+    finished.expect_code(code::NOT_FOUND, "show of an unknown workflow");
+    assert!(finished.stderr.contains("shown"), "{}", finished.stderr);
+    installation.ok(&["remove", "shown"]);
+    installation.cli(&["show", "shown"]).expect_code(code::NOT_FOUND, "show of what was removed");
+}
+
+#[test]
 fn routes_follow_deploy_and_remove_without_a_restart() {
     let installation = Installation::new();
     let running = installation.start_both();

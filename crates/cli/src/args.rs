@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use runlet_proto::ids::Priority;
+use runlet_proto::state::RunState;
 
 use crate::limits::DRAIN_DEFAULT;
 use crate::output::Format;
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Remove(Remove),
     /// List the deployed workflows.
     Workflows(Table),
+    /// Print a deployed definition as it was deployed.
+    Show(OneWorkflow),
     /// Start a run, follow its blocks on stderr, print its output on stdout.
     Run(Run),
     /// List live runs.
@@ -175,11 +179,25 @@ pub(crate) struct Ps {
     /// Ended runs too, as far as they are remembered.
     #[arg(short, long)]
     pub(crate) all: bool,
+    /// Only runs of this workflow; can be given more than once.
+    #[arg(short, long = "workflow", value_name = "NAME")]
+    pub(crate) workflows: Vec<String>,
+    /// Only runs in this state; can be given more than once. An ended state includes -a.
+    #[arg(short, long = "state", value_name = "STATE", ignore_case = true, value_parser = run_state())]
+    pub(crate) states: Vec<RunState>,
     /// Ids only.
     #[arg(short, long)]
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) table: Table,
+}
+
+/// A command on one deployed workflow.
+#[derive(Debug, Args)]
+pub(crate) struct OneWorkflow {
+    /// Name of the workflow.
+    #[arg(value_name = "NAME")]
+    pub(crate) workflow: String,
 }
 
 /// A command on one run.
@@ -231,6 +249,23 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 fn priority(text: &str) -> Result<Priority, String> {
     text.parse().ok().and_then(Priority::new).ok_or_else(|| "a priority is a number from 0 to 9".to_owned())
+}
+
+/// The states by name; the states are the same whatever case they are written in.
+fn run_state() -> impl TypedValueParser<Value = RunState> {
+    const STATES: [RunState; 7] = [
+        RunState::Ready,
+        RunState::Running,
+        RunState::Blocked,
+        RunState::Paused,
+        RunState::Completed,
+        RunState::Failed,
+        RunState::Stopped,
+    ];
+    PossibleValuesParser::new(STATES.map(RunState::as_str)).map(|name| {
+        let named = STATES.into_iter().find(|state| state.as_str().eq_ignore_ascii_case(&name));
+        named.expect("the parser lets only the names of states through")
+    })
 }
 
 fn listen(text: &str) -> Result<SocketAddr, String> {

@@ -256,7 +256,7 @@ fn deploying_says_what_was_replaced() {
 
 #[test]
 fn runs_are_a_table_data_or_ids() {
-    let supervisor = Scripted::saying(Reply::Runs(vec![run(RunState::Blocked)]));
+    let supervisor = Scripted::saying(Reply::Runs { runs: vec![run(RunState::Blocked)], total: 1 });
     let table = stdout(&supervisor.runlet(&["ps"]));
     assert!(
         table.starts_with("RUN ") && table.contains("BLOCKED") && table.contains("fetch localhost:4000"),
@@ -269,6 +269,9 @@ fn runs_are_a_table_data_or_ids() {
     assert_eq!(runs[0]["createdAt"], "1970-01-01T00:00:01.500Z");
     assert_eq!(runs[0]["blockedOn"], "fetch localhost:4000");
     assert_eq!(stdout(&supervisor.runlet(&["ps", "-o", "jsonl"])).lines().count(), 1);
+    let supervisor = Scripted::saying(Reply::Runs { runs: vec![run(RunState::Blocked)], total: 7 });
+    let output = supervisor.runlet(&["ps", "-q"]);
+    assert!(stderr(&output).contains("the newest 1 of 7 runs"), "{}", stderr(&output));
 }
 
 #[test]

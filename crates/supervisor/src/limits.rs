@@ -62,6 +62,9 @@ pub const WORKFLOWS_MAX: usize = 10_000;
 /// Longest text of a definition, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Bytes of the texts of all deployed definitions together; they are kept to be shown.
+pub const SOURCES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// How long connections may take to write what is queued for them when the supervisor ends.
 pub const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use runlet_blocks::Execution;
 use runlet_kernel::{OnError, Plan, PlanBlock, Retry, Span};
+use runlet_proto::control::SourceText;
 use runlet_proto::hook::{OnDisconnect, Respond, Route, RouteTable};
 use runlet_proto::ids::{BlockIndex, Priority};
 use runlet_proto::state::Lane;
@@ -22,6 +23,8 @@ pub(crate) struct Program {
 #[derive(Debug)]
 pub(crate) struct Deployed {
     pub(crate) program: Program,
+    /// The text it was read from.
+    pub(crate) source: SourceText,
     pub(crate) deployed_at_ms: u64,
 }
 
@@ -30,18 +33,29 @@ pub(crate) struct Deployed {
 pub(crate) struct Registry {
     workflows: BTreeMap<String, Deployed>,
     generation: u64,
+    /// Bytes of the texts of all of them.
+    source_bytes: usize,
 }
 
 impl Registry {
     /// Puts a program in, and hands back the one it replaces.
-    pub(crate) fn deploy(&mut self, program: Program, deployed_at_ms: u64) -> Option<Deployed> {
+    pub(crate) fn deploy(&mut self, deployed: Deployed) -> Option<Deployed> {
         self.generation += 1;
-        self.workflows.insert(program.definition.name.clone(), Deployed { program, deployed_at_ms })
+        self.source_bytes += deployed.source.text.len();
+        let replaced = self.workflows.insert(deployed.program.definition.name.clone(), deployed);
+        self.source_bytes -= replaced.as_ref().map_or(0, |replaced| replaced.source.text.len());
+        replaced
+    }
+
+    /// Bytes of the texts of all deployed definitions.
+    pub(crate) fn source_bytes(&self) -> usize {
+        self.source_bytes
     }
 
     /// Takes a workflow out.
     pub(crate) fn remove(&mut self, name: &str) -> Option<Deployed> {
         let removed = self.workflows.remove(name)?;
+        self.source_bytes -= removed.source.text.len();
         self.generation += 1;
         Some(removed)
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use runlet_proto::call::{Answer, Body, BodyAs, Call, FetchCall, FetchReply};
 use runlet_proto::control::{
-    Diagnostic, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, RunEnd, RunEvent, RunEventKind, RunSignal,
-    RunSummary, SourceText, Start, SupervisorStatus, Target, WorkflowSummary,
+    Diagnostic, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, RunEnd, RunEvent, RunEventKind, RunFilter,
+    RunSignal, RunSummary, SourceText, Start, SupervisorStatus, Target, WorkflowSummary,
 };
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
@@ -50,13 +50,14 @@ pub(super) fn requests() -> Vec<Request> {
             body: Bytes::from_static(b"\x00\xff"),
         }),
         Request::Abandon { id: 3 },
-        Request::Runs { all: true },
+        Request::Runs(RunFilter { all: true, workflows: vec!["w".into()], states: vec![RunState::Failed] }),
         Request::Inspect { run: "0193".into() },
         Request::Logs { run: "0193".into(), follow: false },
         Request::Signal { run: "0193".into(), signal: RunSignal::Stop },
         Request::WatchRoutes,
         Request::Status,
         Request::Overdue { id: 3, after_ms: 30_000 },
+        Request::Source { workflow: "w".into() },
     ]
 }
 
@@ -135,7 +136,7 @@ pub(super) fn replies() -> Vec<Reply> {
             timed_out: true,
         }),
         Reply::Hook(HookAnswer::Accepted(RUN)),
-        Reply::Runs(vec![run()]),
+        Reply::Runs { runs: vec![run()], total: 7 },
         Reply::Inspected(Bytes::from_static(b"{}")),
         Reply::Log(vec![log_line()]),
         Reply::LogEnd,
@@ -150,6 +151,7 @@ pub(super) fn replies() -> Vec<Reply> {
             ended_runs: [15, 16, 17],
             shutting_down: false,
         }),
+        Reply::Source { workflow: workflow(), source: SourceText { file: "f.json".into(), text: "[]".into() } },
     ]
 }
 

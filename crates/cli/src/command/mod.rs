@@ -13,6 +13,7 @@ mod renice;
 mod resume;
 mod run;
 mod schema;
+mod show;
 mod signal;
 mod status;
 mod stop;
@@ -46,6 +47,7 @@ pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Deploy(args) => deploy::perform(&here, &args),
         Command::Remove(args) => remove::perform(&here, args),
         Command::Workflows(args) => workflows::perform(&here, args),
+        Command::Show(args) => show::perform(&here, args),
         Command::Run(args) => run::perform(&here, &args),
         Command::Ps(args) => ps::perform(&here, &args),
         Command::Inspect(args) => inspect::perform(&here, args),

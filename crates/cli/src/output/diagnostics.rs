@@ -8,7 +8,7 @@ use miette::{
 };
 use runlet_proto::control::{Diagnostic, SourceText};
 
-use super::{Format, colours_on_stderr, list, note};
+use super::{Format, colours_on_stderr, harmless, list, note};
 use crate::command::CommandError;
 use crate::limits::{EXCERPT_BYTES_BEFORE, EXCERPT_BYTES_MAX, MARK_BYTES_MAX};
 
@@ -66,7 +66,7 @@ fn render(sources: &[NamedSource<String>], diagnostic: &Diagnostic, colours: boo
 }
 
 fn name_all(sources: &[SourceText]) -> Vec<NamedSource<String>> {
-    sources.iter().map(|source| NamedSource::new(&source.file, source.text.clone())).collect()
+    sources.iter().map(|source| NamedSource::new(&source.file, harmless(&source.text).into_owned())).collect()
 }
 
 /// A source of which no more is shown than people can read. miette would print whole lines, and a definition without

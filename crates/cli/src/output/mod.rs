@@ -6,6 +6,7 @@ pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod view;
 
+use std::borrow::Cow;
 use std::env;
 use std::io::{self, IsTerminal, Write};
 
@@ -88,6 +89,27 @@ pub(crate) fn bytes_out(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Text without the characters that a terminal would act on, each replaced by as many question marks as it has bytes, so that
+/// offsets stay: control characters but tab and line end, and those that reorder text (Unicode's bidirectional controls).
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let acts = |c: char| match c {
+        '\n' | '\t' => false,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        c => c.is_control(),
+    };
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut harmless = String::with_capacity(text.len());
+    for c in text.chars() {
+        match acts(c) {
+            true => harmless.extend(std::iter::repeat_n('?', c.len_utf8())),
+            false => harmless.push(c),
+        }
+    }
+    Cow::Owned(harmless)
+}
+
 /// Prints one line for people on stderr. If nobody reads it, nothing is lost that the exit code does not say.
 pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
@@ -106,4 +128,18 @@ pub(crate) fn colours_on_stderr() -> bool {
 fn colours_wanted() -> bool {
     let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     !set("NO_COLOR") && env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_act_on_is_replaced_byte_for_byte() {
+        let text = "a\u{1b}[31mé\n\t\u{9b}x\u{202e}y\r";
+        let shown = harmless(text);
+        assert_eq!(shown, "a?[31mé\n\t??x???y?");
+        assert_eq!(shown.len(), text.len());
+        assert!(matches!(harmless("plain é\n"), Cow::Borrowed(_)));
+    }
 }

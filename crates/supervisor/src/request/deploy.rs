@@ -7,14 +7,14 @@ use runlet_proto::control::{Refusal, RefusalKind, Reply, SourceText, WorkflowSum
 use runlet_proto::ids::Priority;
 
 use crate::core::{Core, Pending};
-use crate::limits::{SOURCE_BYTES_MAX, WORKFLOWS_MAX};
+use crate::limits::{SOURCE_BYTES_MAX, SOURCES_BYTES_MAX, WORKFLOWS_MAX};
 use crate::registry::{Deployed, Program, hooks};
 use crate::reply::{RefusalExt as _, invalid, refusal};
 use crate::run_record::RequestId;
 
 impl Core {
     /// Checks a definition against the language and against the other workflows, and makes it live.
-    pub(crate) fn deploy(&mut self, from: RequestId, source: &SourceText) {
+    pub(crate) fn deploy(&mut self, from: RequestId, source: SourceText) {
         match self.check_and_deploy(source) {
             Ok(reply) => {
                 self.send(from, reply);
@@ -24,8 +24,8 @@ impl Core {
         }
     }
 
-    fn check_and_deploy(&mut self, source: &SourceText) -> Result<Reply, Refusal> {
-        let definition = parse(source)?;
+    fn check_and_deploy(&mut self, source: SourceText) -> Result<Reply, Refusal> {
+        let definition = parse(&source)?;
         let others = self.registry.iter().map(|deployed| &*deployed.program.definition);
         let others = others.filter(|other| other.name != definition.name);
         let conflicts = runlet_workflow::hook_conflicts(&definition, others, &source.file, &source.text);
@@ -36,11 +36,16 @@ impl Core {
             let message = format!("{WORKFLOWS_MAX} workflows are deployed, which is the limit");
             return Err(refusal(RefusalKind::Overloaded, message).with_help("remove some: runlet remove NAME"));
         }
+        if self.registry.source_bytes() + source.text.len() > SOURCES_BYTES_MAX {
+            let message = format!("the texts of all deployed definitions may have {SOURCES_BYTES_MAX} bytes together");
+            return Err(refusal(RefusalKind::Overloaded, message).with_help("remove some: runlet remove NAME"));
+        }
         let name = definition.name.clone();
         // What is live already is live since it was deployed first.
         let since = self.registry.get(&name).filter(|live| live.program.definition.version == definition.version);
         let since = since.map_or_else(|| self.clock.unix_ms(self.clock.now()), |live| live.deployed_at_ms);
-        let replaced = self.registry.deploy(Program::new(definition), since);
+        let program = Program::new(definition);
+        let replaced = self.registry.deploy(Deployed { program, source, deployed_at_ms: since });
         let replaced = replaced.map(|deployed| deployed.program.definition.version.clone());
         let Some(deployed) = self.registry.get(&name) else {
             return Err(refusal(RefusalKind::Protocol, "the workflow was not deployed"));
@@ -55,6 +60,13 @@ impl Core {
         };
         self.send(from, Reply::Removed { workflow: summary(&removed, &self.live_runs()) });
         self.tell_route_watchers();
+    }
+
+    /// The text of a deployed definition.
+    pub(crate) fn source(&self, from: RequestId, name: &str) {
+        let Some(deployed) = self.registry.get(name) else { return self.refuse(from, self.unknown_workflow(name)) };
+        let workflow = summary(deployed, &self.live_runs());
+        self.send(from, Reply::Source { workflow, source: deployed.source.clone() });
     }
 
     pub(crate) fn workflows(&self, from: RequestId) {

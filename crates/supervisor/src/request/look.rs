@@ -1,7 +1,7 @@
 //! Look at runs and at the supervisor; nothing here changes anything.
 
 use runlet_kernel::WorkflowControlBlock;
-use runlet_proto::control::{Refusal, RefusalKind, Reply, RunSummary, SupervisorStatus};
+use runlet_proto::control::{Refusal, RefusalKind, Reply, RunFilter, RunSummary, SupervisorStatus};
 use runlet_proto::ids::RunId;
 
 use crate::control_block;
@@ -12,12 +12,19 @@ use crate::run_record::RequestId;
 
 impl Core {
     /// Lists live runs, and with `all` the remembered ones, newest first.
-    pub(crate) fn list_runs(&self, from: RequestId, all: bool) {
-        let remembered = self.history.iter().map(|remembered| &remembered.control_block).filter(|_| all);
-        let mut runs: Vec<_> = self.kernel.runs().chain(remembered).collect();
+    pub(crate) fn list_runs(&self, from: RequestId, filter: &RunFilter) {
+        let remembered = self.history.iter().map(|remembered| &remembered.control_block).filter(|_| filter.all);
+        let wanted = |control_block: &&WorkflowControlBlock<Payload>| {
+            let workflow = &*control_block.plan.workflow;
+            (filter.workflows.is_empty() || filter.workflows.iter().any(|wanted| wanted == workflow))
+                && (filter.states.is_empty() || filter.states.contains(&control_block.state))
+        };
+        let mut runs: Vec<_> = self.kernel.runs().chain(remembered).filter(wanted).collect();
+        let total = runs.len() as u64;
         runs.sort_unstable_by_key(|control_block| std::cmp::Reverse(control_block.id));
         runs.truncate(RUNS_LISTED_MAX);
-        self.send(from, Reply::Runs(runs.into_iter().map(|control_block| self.summary(control_block)).collect()));
+        let runs = runs.into_iter().map(|control_block| self.summary(control_block)).collect();
+        self.send(from, Reply::Runs { runs, total });
     }
 
     /// One control block, whole.

@@ -23,18 +23,19 @@ impl Core {
             return self.refuse(from, refusal(RefusalKind::Overloaded, overload).with_help("try again later"));
         }
         match request {
-            Request::Deploy(source) => self.deploy(from, &source),
+            Request::Deploy(source) => self.deploy(from, source),
             Request::Remove { workflow } => self.remove(from, &workflow),
             Request::Workflows => self.workflows(from),
             Request::Start(start) => self.start(from, &start),
             Request::Hook(hook) => self.hook(from, hook),
             Request::Abandon { id } => self.abandon(RequestId { id, ..from }),
-            Request::Runs { all } => self.list_runs(from, all),
+            Request::Runs(filter) => self.list_runs(from, &filter),
             Request::Inspect { run } => self.inspect(from, &run),
             Request::Logs { run, follow } => self.logs(from, &run, follow),
             Request::Signal { run, signal } => self.signal(from, &run, signal),
             Request::WatchRoutes => self.watch_routes(from),
             Request::Status => self.status(from),
+            Request::Source { workflow } => self.source(from, &workflow),
             Request::Overdue { id, after_ms } => self.overdue(RequestId { id, ..from }, after_ms),
         }
     }
