@@ -124,7 +124,7 @@ pub(crate) struct Gateway {
     #[arg(long, value_name = "ADDR", value_parser = listen, default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
 
-    /// Serving threads, each with its share of the connections; by default half as many as cores, at most 4.
+    /// Serving threads; another one takes connections only when there are many. By default as many as cores, at most 4.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: Option<u16>,
 }

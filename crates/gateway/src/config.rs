@@ -42,15 +42,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults of `limits.rs`, and half as many threads as cores (at least one, at most four):
-    /// fewer threads send more messages at one go, and what the supervisor computes needs the cores, too.
+    /// The defaults of `limits.rs`, and a thread per core, at most four.
     #[must_use]
     pub fn new(listen: SocketAddr, socket: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {
             listen,
             socket: socket.into(),
-            threads: (cores / 2).clamp(1, THREADS_DEFAULT_MAX),
+            threads: cores.min(THREADS_DEFAULT_MAX),
             connections_max: CONNECTIONS_MAX,
             in_flight_max: IN_FLIGHT_MAX,
             head_bytes_max: HEAD_BYTES_MAX,

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-/// Most serving threads that are started by default; more would take cores from the supervisor they all wait for.
+/// Most serving threads that are started by default.
 pub const THREADS_DEFAULT_MAX: usize = 4;
+
+/// Connections a thread has before the next one takes any: one busy thread sends more messages at one go than two idle ones,
+/// and leaves a core to the supervisor they both wait for.
+pub const CONNECTIONS_BEFORE_NEXT_THREAD: usize = 64;
 
 /// Most open connections of all threads together.
 pub const CONNECTIONS_MAX: usize = 8_192;

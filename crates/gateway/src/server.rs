@@ -15,7 +15,7 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::limits::BACKLOG;
-use crate::thread::{self, Stage};
+use crate::thread::{self, Spread, Stage};
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +91,14 @@ async fn supervise(
     let (stage, watched) = watch::channel(Stage::Serving);
     let count = config.threads.max(1);
     let (ended_sender, mut ended) = mpsc::channel(count);
+    // The first thread need not wait for another to have enough to do.
+    let mut turn = watch::channel(true).1;
     let threads = (0..count)
-        .map(|number| start(number, &listener, &config, &watched, &ended_sender))
+        .map(|number| {
+            let (busy, next_turn) = watch::channel(false);
+            let spread = Spread { turn: std::mem::replace(&mut turn, next_turn), busy };
+            start(number, &listener, &config, (&watched, spread), &ended_sender)
+        })
         .collect::<io::Result<Vec<_>>>()
         .map_err(GatewayError::Setup)?;
     drop((listener, watched, ended_sender));
@@ -135,14 +141,14 @@ fn start(
     number: usize,
     listener: &StdTcpListener,
     config: &Arc<Config>,
-    stage: &watch::Receiver<Stage>,
+    (stage, spread): (&watch::Receiver<Stage>, Spread),
     ended: &mpsc::Sender<()>,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     let (listener, config) = (listener.try_clone()?, Arc::clone(config));
     let (stage, ended) = (stage.clone(), Ended(ended.clone()));
     std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
         let _ended = ended;
-        thread::run(listener, config, stage)
+        thread::run(listener, config, stage, spread)
     })
 }
 

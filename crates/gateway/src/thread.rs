@@ -1,5 +1,5 @@
 //! One serving thread: its share of the connections, and a control connection of its own. Threads share nothing but the
-//! listening socket.
+//! listening socket and the word that one has enough to do, upon which the next one takes connections, too.
 
 use std::cell::Cell;
 use std::io;
@@ -17,7 +17,10 @@ use tracing::{debug, error, warn};
 use crate::body::Held;
 use crate::config::Config;
 use crate::connection;
-use crate::limits::{ACCEPT_PAUSE, FAREWELL_TIMEOUT, FIRST_ROUTES_TIMEOUT, REFUSALS_MAX, RELEASE_MEMORY_AFTER};
+use crate::limits::{
+    ACCEPT_PAUSE, CONNECTIONS_BEFORE_NEXT_THREAD, FAREWELL_TIMEOUT, FIRST_ROUTES_TIMEOUT, REFUSALS_MAX,
+    RELEASE_MEMORY_AFTER,
+};
 use crate::link::Link;
 use crate::link_task;
 use crate::untaken::Untaken;
@@ -33,6 +36,15 @@ pub(crate) enum Stage {
     Ending,
 }
 
+/// How connections spread over the threads: each takes some when the one before it has enough.
+#[derive(Debug)]
+pub(crate) struct Spread {
+    /// Whether the thread before this one has enough.
+    pub(crate) turn: watch::Receiver<bool>,
+    /// Whether this one has.
+    pub(crate) busy: watch::Sender<bool>,
+}
+
 /// What the connections of one thread share.
 #[derive(Debug)]
 pub(crate) struct Thread {
@@ -46,12 +58,22 @@ pub(crate) struct Thread {
 }
 
 /// Serves until `stage` says otherwise. Blocks the calling thread.
-pub(crate) fn run(listener: StdTcpListener, config: Arc<Config>, stage: watch::Receiver<Stage>) -> io::Result<()> {
+pub(crate) fn run(
+    listener: StdTcpListener,
+    config: Arc<Config>,
+    stage: watch::Receiver<Stage>,
+    spread: Spread,
+) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(Box::pin(serve(listener, config, stage)))
+    runtime.block_on(Box::pin(serve(listener, config, stage, spread)))
 }
 
-async fn serve(listener: StdTcpListener, config: Arc<Config>, mut stage: watch::Receiver<Stage>) -> io::Result<()> {
+async fn serve(
+    listener: StdTcpListener,
+    config: Arc<Config>,
+    mut stage: watch::Receiver<Stage>,
+    spread: Spread,
+) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let link = Rc::new(Link::new(config.share(config.in_flight_max)));
     let thread = Rc::new(Thread {
@@ -71,7 +93,7 @@ async fn serve(listener: StdTcpListener, config: Arc<Config>, mut stage: watch::
         warn!("the supervisor has not told its hooks yet");
     }
     let mut connections = JoinSet::new();
-    accept(&listener, &thread, &mut connections, &mut stage).await;
+    accept(&listener, &thread, &mut connections, &mut stage, spread).await;
     drop(listener);
     drain(&thread, &mut connections, &mut stage).await;
     // Dropping what is left tells the supervisor about the runs nobody waits for any more.
@@ -89,12 +111,17 @@ async fn accept(
     thread: &Rc<Thread>,
     connections: &mut JoinSet<()>,
     stage: &mut watch::Receiver<Stage>,
+    mut spread: Spread,
 ) {
     let connections_max = thread.config.share(thread.config.connections_max);
+    let enough = CONNECTIONS_BEFORE_NEXT_THREAD.min(connections_max.div_ceil(2));
     let mut refusals = JoinSet::new();
     // When memory is to be given back: a while after the last connection has ended, unless another comes first.
     let mut release_at = None;
     loop {
+        let busy = connections.len() >= enough;
+        spread.busy.send_if_modified(|before| std::mem::replace(before, busy) != busy);
+        let my_turn = *spread.turn.borrow_and_update();
         tokio::select! {
             biased;
             // A sender that is gone means that the process ends.
@@ -110,7 +137,9 @@ async fn accept(
                     release();
                 }
             }
-            accepted = listener.accept() => match accepted {
+            // The thread before this one ends only when all do.
+            Ok(()) = spread.turn.changed() => {}
+            accepted = listener.accept(), if my_turn => match accepted {
                 Ok((stream, _)) if connections.len() < connections_max => {
                     release_at = None;
                     connections.spawn_local(connection::run(stream, Rc::clone(thread)));

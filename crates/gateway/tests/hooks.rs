@@ -318,6 +318,26 @@ async fn too_many_requests_in_flight_are_refused() {
 }
 
 #[tokio::test]
+async fn a_second_thread_takes_connections_only_when_the_first_has_many() {
+    let gateway = Gateway::start_with(|config| config.threads = 2).await;
+    let (mut one, mut other) = support::Supervisor::start_two(&gateway.socket, vec![route("x", &[])]).await;
+    gateway.ready().await;
+    let mut clients = Vec::new();
+    let mut seen = [0, 0];
+    for _ in 0..8 {
+        let mut client = gateway.connect().await;
+        client.send("GET /hook/x HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        clients.push(client);
+        tokio::select! {
+            _ = one.hook() => seen[0] += 1,
+            _ = other.hook() => seen[1] += 1,
+        }
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 8], "a few connections are served by one thread");
+}
+
+#[tokio::test]
 async fn several_threads_serve_with_a_connection_each() {
     let gateway = Gateway::start_with(|config| config.threads = 3).await;
     let listener = runlet_ipc::Listener::bind(&gateway.socket).unwrap();

@@ -122,13 +122,30 @@ impl Supervisor {
         supervisor
     }
 
+    /// The same for a gateway of two threads, as which it is two.
+    pub(crate) async fn start_two(socket: &Path, routes: Vec<Route>) -> (Self, Self) {
+        let mut one = Self::accept(Listener::bind(socket).unwrap()).await;
+        let (reader, writer, watch) = Self::welcome(&one.listener).await;
+        // Nobody connects to it any more, so that this one needs no listener of its own.
+        let elsewhere = Listener::bind(&socket.with_file_name("unused.sock")).unwrap();
+        let mut other = Self { listener: elsewhere, reader, writer, watch };
+        one.routes(1, routes.clone()).await;
+        other.routes(1, routes).await;
+        (one, other)
+    }
+
     async fn accept(listener: Listener) -> Self {
+        let (reader, writer, watch) = Self::welcome(&listener).await;
+        Self { listener, reader, writer, watch }
+    }
+
+    async fn welcome(listener: &Listener) -> (Reader, Writer, u64) {
         let incoming = within(listener.accept()).await.unwrap();
         let (role, mut reader, writer) = incoming.handshake(Role::Supervisor, PATIENCE).await.unwrap();
         assert_eq!(role, Role::Gateway);
         let first = within(reader.next::<ClientMessage>()).await.unwrap().unwrap();
         assert_eq!(first.request, Request::WatchRoutes);
-        Self { listener, reader, writer, watch: first.id }
+        (reader, writer, first.id)
     }
 
     /// Closes the gateway's connection and takes the next one.
