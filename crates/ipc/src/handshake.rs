@@ -22,7 +22,9 @@ pub enum HandshakeError {
     #[error("the peer does not speak Runlet's protocol: {0}")]
     Malformed(DecodeError),
     /// The peer hung up before it said who it is.
-    #[error("the peer hung up before it said who it is")]
+    #[error(
+        "the peer hung up before it said who it is; a supervisor does so when all its control connections are in use"
+    )]
     Closed,
     /// The peer did not say who it is in time.
     #[error("the peer did not say who it is within {} ms", .0.as_millis())]
