@@ -13,3 +13,4 @@ pub mod hook;
 pub mod ids;
 pub mod refusal;
 pub mod state;
+pub mod worker;

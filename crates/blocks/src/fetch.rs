@@ -28,9 +28,26 @@ pub(crate) fn call(config: &Fetch, definition: &Definition, scope: Option<&Scope
     {
         headers.push(("content-type".to_owned(), content_type.to_owned()));
     }
-    Ok(FetchCall {
-        method: method(config, scope)?,
-        url: url(config, scope)?,
+    Ok(with_policy(config, definition, method(config, scope)?, url(config, scope)?, headers, body))
+}
+
+/// The same request, with everything that decides what may be reached and at what cost as the definition has it.
+pub(crate) fn restricted(config: &Fetch, definition: &Definition, call: FetchCall) -> FetchCall {
+    let FetchCall { method, url, headers, body, .. } = call;
+    with_policy(config, definition, method, url, headers, body)
+}
+
+fn with_policy(
+    config: &Fetch,
+    definition: &Definition,
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Option<Bytes>,
+) -> FetchCall {
+    FetchCall {
+        method,
+        url,
         literal_hosts: definition.literal_hosts.clone(),
         headers,
         body,
@@ -46,7 +63,7 @@ pub(crate) fn call(config: &Fetch, definition: &Definition, scope: Option<&Scope
             ResponseAs::Json | ResponseAs::Text => BodyAs::Text,
             ResponseAs::Bytes => BodyAs::Bytes,
         },
-    })
+    }
 }
 
 /// Rounded up: a limit that was written is never none.

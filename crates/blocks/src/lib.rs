@@ -9,6 +9,8 @@ pub mod execution;
 pub mod limits;
 pub mod output;
 
+mod allowed;
+mod caught;
 mod fetch;
 mod for_each;
 mod header;
@@ -18,7 +20,10 @@ mod media_type;
 mod prepared;
 mod response;
 mod template;
+mod wire;
 
+pub use allowed::allowed_call;
 pub use calls::{Calls, Interrupted};
+pub use caught::caught;
 pub use execution::{Assignment, CallId, Execution, Outcome, Resume, Step, Weight};
 pub use output::Output;

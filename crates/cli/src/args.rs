@@ -75,6 +75,9 @@ pub(crate) enum Command {
     Schema,
     /// Print a completion script for a shell.
     Completions(Completions),
+    /// The process that forks workers; started by the supervisor.
+    #[command(hide = true)]
+    Zygote,
 }
 
 /// `runlet up`.

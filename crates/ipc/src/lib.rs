@@ -8,6 +8,7 @@ pub mod blocking;
 mod buffer;
 mod connect;
 mod connection;
+pub mod handoff;
 mod handshake;
 mod limits;
 mod listener;

@@ -52,6 +52,9 @@ impl<P: Clone> Kernel<P> {
             return Ok(());
         };
         self.step(key, block, BlockEvent::Yield)?;
+        if self.table.block(key, block).lane == Lane::Heavy {
+            self.memory.hold(run).interrupted = Some(block);
+        }
         self.release_slot(key, block);
         self.enqueue(key, block);
         self.settle(key);

@@ -39,6 +39,8 @@ pub(crate) struct Hold {
     pub(crate) offered: Option<BlockIndex>,
     /// The block the worker executes.
     pub(crate) running: Option<BlockIndex>,
+    /// The block that the worker was stopped in: it can do nothing else before it has gone on with that.
+    pub(crate) interrupted: Option<BlockIndex>,
     /// Blocks that could run but for the worker.
     pub(crate) queue: VecDeque<BlockIndex>,
     given_up: Vec<GivenUp>,
@@ -83,7 +85,10 @@ impl HeavyMemory {
         if hold.running.is_some() || hold.offered.is_some() || !hold.given_up.is_empty() {
             return None;
         }
-        hold.offered = hold.queue.pop_front();
+        hold.offered = match hold.interrupted {
+            Some(block) => hold.queue.iter().position(|queued| *queued == block).and_then(|at| hold.queue.remove(at)),
+            None => hold.queue.pop_front(),
+        };
         hold.offered
     }
 
@@ -128,7 +133,9 @@ impl HeavyMemory {
 
     /// The attempt was given up; its worker is to die, and to be reported.
     pub(crate) fn give_up(&mut self, run: RunId, block: BlockIndex, attempt: Attempt, slot: bool) {
-        self.hold(run).given_up.push(GivenUp { block, attempt, slot });
+        let hold = self.hold(run);
+        hold.interrupted = None;
+        hold.given_up.push(GivenUp { block, attempt, slot });
     }
 
     /// An attempt that was given up gave its slot back, but did not end. Whether it had one.
@@ -150,6 +157,7 @@ impl HeavyMemory {
     /// The worker is gone, and with it everything that was given up in it. How many slots that frees.
     pub(crate) fn worker_gone(&mut self, run: RunId) -> usize {
         let Some(hold) = self.holds.get_mut(&run.as_u128()) else { return 0 };
+        hold.interrupted = None;
         let slots = hold.given_up.drain(..).filter(|gone| gone.slot).count();
         self.settle(run);
         slots

@@ -253,7 +253,7 @@ impl<P: Clone> Kernel<P> {
             control.holder = Some(self.slots.take(holder));
             if lane == Lane::Heavy {
                 let hold = self.memory.hold(id);
-                (hold.offered, hold.running) = (None, Some(block));
+                (hold.offered, hold.running, hold.interrupted) = (None, Some(block), None);
             }
         }
         if !fresh {

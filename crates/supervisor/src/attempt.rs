@@ -102,6 +102,10 @@ pub(crate) struct Active {
     pub(crate) control: Option<Arc<Control>>,
     /// What it waits for, as `runlet ps` prints it.
     pub(crate) waits_on: Arc<str>,
+    /// Whether a worker executes it; then there is no execution here.
+    pub(crate) heavy: bool,
+    /// Whether its worker computes it now.
+    pub(crate) computing: bool,
     /// Its calls under way.
     pub(crate) calls: Vec<AbortHandle>,
 }
@@ -115,6 +119,23 @@ impl Active {
             parked: false,
             control: None,
             waits_on: Arc::default(),
+            heavy: false,
+            computing: false,
+            calls: Vec::new(),
+        }
+    }
+
+    /// Of an attempt that a worker is about to begin.
+    pub(crate) fn in_worker() -> Self {
+        Self {
+            execution: None,
+            answers: VecDeque::new(),
+            waiting: false,
+            parked: false,
+            control: None,
+            waits_on: Arc::default(),
+            heavy: true,
+            computing: true,
             calls: Vec::new(),
         }
     }

@@ -17,6 +17,10 @@ pub struct Config {
     pub slots: NonZeroUsize,
     /// Most live runs at once.
     pub live_runs_max: usize,
+    /// Memory that all heavy runs together may be allowed, in bytes.
+    pub heavy_memory_bytes: u64,
+    /// The `runlet` binary, started as `zygote` when the first heavy run comes. Without it heavy runs fail.
+    pub zygote: Option<PathBuf>,
     /// How long live runs may go on after the signal to stop.
     pub drain: Duration,
     /// Called when the last live run has ended and nothing is to be done: gives freed memory back to the system.
@@ -32,6 +36,8 @@ impl Config {
             ca_file: None,
             slots: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             live_runs_max: limits::LIVE_RUNS_MAX,
+            heavy_memory_bytes: limits::HEAVY_MEMORY_BYTES,
+            zygote: None,
             drain: Duration::from_secs(30),
             release_memory: None,
         }

@@ -1,6 +1,7 @@
 //! Everything the loop owns. Only the loop's thread touches it; nothing in it waits.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use runlet_fetch::Fetcher;
 use runlet_kernel::{Event, Kernel, Rejected};
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::attempt::Attempts;
 use crate::clock::Clock;
+use crate::heavy::workers::Workers;
 use crate::history::History;
 use crate::inbound::{ConnectionId, Inbound};
 use crate::outbox::Outbox;
@@ -30,6 +32,9 @@ pub(crate) struct Core {
     pub(crate) runs: HashMap<RunId, RunRecord>,
     pub(crate) attempts: Attempts,
     pub(crate) pool: Pool,
+    pub(crate) workers: Workers,
+    /// The binary that is started as a zygote.
+    pub(crate) zygote_program: Option<PathBuf>,
     pub(crate) fetcher: Fetcher,
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     pub(crate) route_watchers: Vec<RequestId>,
@@ -123,6 +128,12 @@ impl Core {
             Inbound::Parked { attempt } => self.parked(attempt),
             Inbound::Dropped { attempt } => self.dropped(attempt),
             Inbound::Log { attempt, level, text } => self.log(attempt, level, text),
+            Inbound::Forked { forked, process } => self.forked(forked, process),
+            Inbound::ZygoteLost { error } => self.zygote_lost(error),
+            Inbound::FromWorker { worker, heard } => self.from_worker(worker, heard),
+            Inbound::WorkerClosed { worker, error } => self.worker_closed(worker, error),
+            Inbound::WorkerOverdue { worker } => self.worker_overdue(worker),
+            Inbound::WorkerExited { worker, exit } => self.worker_exited(worker, exit),
             Inbound::Shutdown => {
                 self.phase = match self.phase {
                     Phase::Accepting => Phase::Draining,

@@ -14,6 +14,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::{Core, Ended, Phase};
+use crate::heavy::workers::Workers;
 use crate::history::History;
 use crate::inbound::Inbound;
 use crate::limits::{FLUSH_DEADLINE, INBOUND_BATCH, INBOUND_MAX, RELEASE_MEMORY_AFTER};
@@ -69,6 +70,7 @@ fn new_core(config: &Config, loop_queue: &mpsc::Sender<Inbound>) -> Result<Core,
     let kernel = Kernel::new(runlet_kernel::Config {
         slots: config.slots,
         live_runs_max: config.live_runs_max,
+        heavy_memory_bytes: config.heavy_memory_bytes,
         ..Default::default()
     });
     Ok(Core {
@@ -79,6 +81,8 @@ fn new_core(config: &Config, loop_queue: &mpsc::Sender<Inbound>) -> Result<Core,
         runs: HashMap::default(),
         attempts: HashMap::default(),
         pool: Pool::new(config.slots.get(), loop_queue.clone()),
+        workers: Workers::default(),
+        zygote_program: config.zygote.clone(),
         fetcher,
         connections: HashMap::new(),
         route_watchers: Vec::new(),
@@ -141,6 +145,7 @@ impl EventLoop {
             self.advance();
         }
         self.stop_the_rest();
+        self.core.end_workers();
         self.flush().await;
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use runlet_blocks::{Assignment, CallId, Calls, Execution, Interrupted, Outcome, Output, Resume, Step, Weight};
+use runlet_blocks::{Assignment, CallId, Calls, Execution, Interrupted, Outcome, Output, Resume, Step, Weight, caught};
 use runlet_fetch::Held;
 use runlet_kernel::{BlockInput, BlockResult, Event};
 use runlet_proto::call::{Answer, Call};
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::attempt::Active;
 use crate::core::Core;
 use crate::inbound::{AttemptId, Inbound};
-use crate::pool::{Assigned, resume_caught};
+use crate::pool::Assigned;
 
 impl Core {
     /// Begins an attempt, or begins it again after [`Self::dropped`].
@@ -35,6 +35,9 @@ impl Core {
         let Some(active) = self.attempts.get_mut(&attempt) else { return };
         if active.parked {
             active.parked = false;
+            if active.heavy {
+                return self.go_on_heavy(attempt.run);
+            }
             if let Some(control) = &active.control {
                 control.go_on();
             }
@@ -105,10 +108,10 @@ impl Core {
         let is_start = matches!(resume, Resume::Start);
         let mut calls = InPlace::default();
         let result = match (is_compute, is_start) {
-            (false, _) => resume_caught(|| execution.resume(resume, &mut calls)),
+            (false, _) => caught(|| execution.resume(resume, &mut calls)),
             // Often enough a page need not be read far: that is done before another thread would be awake. With more runs
             // under way the threads are awake, and the loop has them to look after.
-            (true, true) if self.runs.len() == 1 => match resume_caught(|| execution.try_brief(&mut calls)) {
+            (true, true) if self.runs.len() == 1 => match caught(|| execution.try_brief(&mut calls)) {
                 Ok(None) => return self.resume_on_pool(attempt, active, execution, resume),
                 Ok(Some(step)) => Ok(step),
                 Err(failure) => Err(failure),
@@ -144,7 +147,7 @@ impl Core {
     }
 
     /// Starts the calls an execution asked for, and lets it wait unless an answer is there already.
-    fn wait(&mut self, attempt: AttemptId, mut active: Active, calls: Vec<(CallId, Call)>) {
+    pub(crate) fn wait(&mut self, attempt: AttemptId, mut active: Active, calls: Vec<(CallId, Call)>) {
         if let Some((_, first)) = calls.first() {
             active.waits_on = first.blocked_on().into();
         }
@@ -161,6 +164,10 @@ impl Core {
     fn settle_attempt(&mut self, id: AttemptId) {
         let Some(active) = self.attempts.get_mut(&id) else { return };
         if let Some((call, answer)) = active.answers.pop_front() {
+            if active.heavy {
+                active.computing = true;
+                return self.answer_worker(id, call, answer);
+            }
             if let Some(active) = self.attempts.remove(&id) {
                 self.resume(id, active, Resume::Answer(call, answer));
             }
@@ -227,7 +234,7 @@ impl Core {
         self.tell_log_followers(attempt.run, &line);
     }
 
-    fn assignment(&self, attempt: AttemptId) -> Option<Assignment> {
+    pub(crate) fn assignment(&self, attempt: AttemptId) -> Option<Assignment> {
         let record = self.runs.get(&attempt.run)?;
         let definition = &record.program.definition;
         let input = match self.kernel.block_input(attempt.run, attempt.block)? {

@@ -1,5 +1,7 @@
 //! Everything the loop is told by others: the whole conversation inside the supervisor, in one place.
 
+use std::os::fd::OwnedFd;
+
 use runlet_blocks::{CallId, Execution, Step};
 use runlet_fetch::Held;
 use runlet_proto::call::Answer;
@@ -7,7 +9,11 @@ use runlet_proto::control::{ClientMessage, LogLevel};
 use runlet_proto::failure::Failure;
 use runlet_proto::hello::Role;
 use runlet_proto::ids::{Attempt, BlockIndex, RunId};
+use runlet_proto::worker::Forked;
 
+use crate::heavy::link::Heard;
+use crate::heavy::process::Exit;
+use crate::heavy::workers::WorkerId;
 use crate::outbox::Outbox;
 
 /// Numbers the control connections of one supervisor.
@@ -41,6 +47,18 @@ pub(crate) enum Inbound {
     Dropped { attempt: AttemptId },
     /// A block wrote to its run's log.
     Log { attempt: AttemptId, level: LogLevel, text: String },
+    /// The zygote forked a worker, or could not.
+    Forked { forked: Forked, process: Option<OwnedFd> },
+    /// The zygote is gone.
+    ZygoteLost { error: Option<std::io::Error> },
+    /// A worker said something.
+    FromWorker { worker: WorkerId, heard: Heard },
+    /// A worker's connection ended; by what it sent, if there is an error.
+    WorkerClosed { worker: WorkerId, error: Option<String> },
+    /// A worker's connection ended a while ago, and its process has not.
+    WorkerOverdue { worker: WorkerId },
+    /// A worker's process ended.
+    WorkerExited { worker: WorkerId, exit: Exit },
     /// The process was asked to stop.
     Shutdown,
 }

@@ -11,6 +11,7 @@ mod control_block;
 mod core;
 mod event_loop;
 mod execute;
+mod heavy;
 mod history;
 mod inbound;
 pub mod limits;

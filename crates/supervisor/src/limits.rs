@@ -74,3 +74,27 @@ pub const IDLE_THREAD_ENDS_AFTER: Duration = Duration::from_millis(300);
 /// How long after the last run memory is given back to the system: soon, and once more when idle connections to other
 /// servers have been closed, whose buffers may be large.
 pub const RELEASE_MEMORY_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(35)];
+
+/// Idle workers that wait for a heavy run, once there was one.
+pub(crate) const WORKERS_SPARE: usize = 2;
+
+/// Messages that may wait for a worker. More calls than these cannot be under way in one.
+pub(crate) const TO_WORKER_MAX: usize = 1_024;
+
+/// Calls that one message of a worker may make: as many as `parallel` of `for_each` may be.
+pub(crate) const CALLS_AT_ONCE_MAX: usize = 256;
+
+/// Inputs and outputs up to this size, in bytes, are converted for a worker without leaving the loop's thread.
+pub(crate) const CONVERTED_IN_PLACE_BYTES_MAX: usize = 64 * 1024;
+
+/// Memory a heavy run may take unless its workflow says otherwise.
+pub(crate) const HEAVY_RUN_MEMORY_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
+
+/// CPU time a heavy run may use unless its workflow says otherwise, in seconds.
+pub(crate) const HEAVY_CPU_S_DEFAULT: u64 = 60;
+
+/// Memory that all heavy runs together may be allowed unless the configuration says otherwise: 4 GiB.
+pub(crate) const HEAVY_MEMORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+
+/// How long a worker may live on after it closed its connection.
+pub(crate) const CLOSED_WORKER_ENDS_WITHIN: Duration = Duration::from_millis(200);

@@ -5,7 +5,7 @@ use runlet_proto::control::{LogLine, Reply, RunEnd, RunEvent, RunEventKind};
 use runlet_proto::failure::FailureClass;
 use runlet_proto::hook::{HookAnswer, HookFailure, HttpReply};
 use runlet_proto::ids::{BlockIndex, RunId};
-use runlet_proto::state::RunState;
+use runlet_proto::state::{Lane, RunState};
 use std::sync::Arc;
 
 use crate::control_block::error_text;
@@ -18,13 +18,27 @@ impl Core {
     /// Performs one action.
     pub(crate) fn perform(&mut self, action: Action) {
         match action {
-            Action::Dispatch { run, block, attempt, lane: _ } => self.begin(AttemptId { run, block, attempt }),
-            Action::Continue { run, block, attempt, lane: _ } => self.go_on(AttemptId { run, block, attempt }),
-            Action::Preempt { run, block, attempt, lane: _, keep } => {
-                self.preempt(AttemptId { run, block, attempt }, keep);
+            Action::Dispatch { run, block, attempt, lane } => {
+                let attempt = AttemptId { run, block, attempt };
+                match lane {
+                    Lane::Light => self.begin(attempt),
+                    Lane::Heavy => self.begin_heavy(attempt),
+                }
             }
-            Action::Cancel { run, block, attempt, lane: _, running: _ } => {
-                self.cancel(AttemptId { run, block, attempt });
+            Action::Continue { run, block, attempt, lane: _ } => self.go_on(AttemptId { run, block, attempt }),
+            Action::Preempt { run, block, attempt, lane, keep } => {
+                let attempt = AttemptId { run, block, attempt };
+                match lane {
+                    Lane::Light => self.preempt(attempt, keep),
+                    Lane::Heavy => self.preempt_heavy(attempt),
+                }
+            }
+            Action::Cancel { run, block, attempt, lane, running: _ } => {
+                let attempt = AttemptId { run, block, attempt };
+                match lane {
+                    Lane::Light => self.cancel(attempt),
+                    Lane::Heavy => self.cancel_heavy(attempt),
+                }
             }
             Action::Ended { run, state } => self.ended(run, state),
             Action::Observe { run, block, what } => self.observe(run, block, what),
@@ -48,6 +62,7 @@ impl Core {
     fn ended(&mut self, run: RunId, state: RunState) {
         self.ended.count(state);
         self.worked = true;
+        self.end_worker_of(run);
         let (Some(control_block), Some(mut record)) = (self.kernel.forget(run), self.runs.remove(&run)) else { return };
         let nobody_is_told = record.waiter.is_none() && record.followers.is_empty();
         if let (true, RunState::Failed, Some(error)) = (nobody_is_told, state, control_block.error.as_deref()) {

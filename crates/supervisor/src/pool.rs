@@ -8,14 +8,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use runlet_blocks::{Calls, Execution, Interrupted, Resume, Step};
+use runlet_blocks::{Calls, Execution, Interrupted, Resume, Step, caught};
 use runlet_proto::control::LogLevel;
-use runlet_proto::failure::Failure;
 use tokio::sync::mpsc;
 
 use crate::attempt::Control;
@@ -142,25 +140,12 @@ impl Shared {
 fn compute(assigned: Assigned, shared: &Shared) -> Inbound {
     let Assigned { attempt, mut execution, resume, control } = assigned;
     let mut calls = PoolCalls { attempt, control: &control, shared, dropped: false };
-    let result = resume_caught(|| execution.resume(resume, &mut calls));
+    let result = caught(|| execution.resume(resume, &mut calls));
     if calls.dropped {
         return Inbound::Dropped { attempt };
     }
     let execution = matches!(result, Ok(Step::Wait(_))).then_some(execution);
     Inbound::Computed { attempt, execution, result }
-}
-
-/// Runs a block's code; a panic in it is a failure of its run, and of nothing else.
-pub(crate) fn resume_caught<T>(resume: impl FnOnce() -> T) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(resume)).map_err(|panic| {
-        let what = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no message");
-        Failure::workflow("panic", format!("the block panicked: {what}"))
-            .with_help("this is a bug in Runlet: please report it with the definition and the input")
-    })
 }
 
 /// [`Calls`] of a block on a pool thread.
@@ -220,25 +205,6 @@ mod tests {
     fn assigned(block: u16) -> Assigned {
         let attempt = AttemptId { run: RunId::from_u128(1), block: BlockIndex(block), attempt: Attempt(1) };
         Assigned { attempt, execution: scraping(), resume: Resume::Start, control: Arc::default() }
-    }
-
-    struct Panicking;
-
-    impl Calls for Panicking {
-        fn tick(&mut self) -> Result<(), Interrupted> {
-            Ok(())
-        }
-
-        fn log(&mut self, _: LogLevel, _: &str) {
-            panic!("on purpose")
-        }
-    }
-
-    #[test]
-    fn a_panic_is_a_failure_that_names_it() {
-        let failure = resume_caught(|| scraping().resume(Resume::Start, &mut Panicking)).unwrap_err();
-        assert_eq!(failure.code, "panic");
-        assert!(failure.message.contains("on purpose"), "{}", failure.message);
     }
 
     #[test]

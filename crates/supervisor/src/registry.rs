@@ -10,11 +10,16 @@ use runlet_proto::hook::{OnDisconnect, Respond, Route, RouteTable};
 use runlet_proto::ids::{BlockIndex, Priority};
 use runlet_proto::state::Lane;
 use runlet_workflow::block::hook::{Hook, Respond as HookRespond};
+use runlet_workflow::definition::Isolation;
 use runlet_workflow::{Block, BlockConfig, Definition, definition};
+
+use crate::limits::HEAVY_RUN_MEMORY_BYTES_DEFAULT;
 
 /// A definition ready to run.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
+    /// The text it was read from.
+    pub(crate) source: Arc<SourceText>,
     pub(crate) definition: Arc<Definition>,
     pub(crate) plan: Arc<Plan>,
 }
@@ -23,8 +28,6 @@ pub(crate) struct Program {
 #[derive(Debug)]
 pub(crate) struct Deployed {
     pub(crate) program: Program,
-    /// The text it was read from.
-    pub(crate) source: SourceText,
     pub(crate) deployed_at_ms: u64,
 }
 
@@ -41,9 +44,9 @@ impl Registry {
     /// Puts a program in, and hands back the one it replaces.
     pub(crate) fn deploy(&mut self, deployed: Deployed) -> Option<Deployed> {
         self.generation += 1;
-        self.source_bytes += deployed.source.text.len();
+        self.source_bytes += deployed.program.source.text.len();
         let replaced = self.workflows.insert(deployed.program.definition.name.clone(), deployed);
-        self.source_bytes -= replaced.as_ref().map_or(0, |replaced| replaced.source.text.len());
+        self.source_bytes -= replaced.as_ref().map_or(0, |replaced| replaced.program.source.text.len());
         replaced
     }
 
@@ -55,7 +58,7 @@ impl Registry {
     /// Takes a workflow out.
     pub(crate) fn remove(&mut self, name: &str) -> Option<Deployed> {
         let removed = self.workflows.remove(name)?;
-        self.source_bytes -= removed.source.text.len();
+        self.source_bytes -= removed.program.source.text.len();
         self.generation += 1;
         Some(removed)
     }
@@ -107,26 +110,33 @@ fn route(workflow: &str, hook: &Hook) -> Route {
 
 impl Program {
     /// Makes the kernel's plan of a definition.
-    pub(crate) fn new(definition: Definition) -> Self {
+    pub(crate) fn new(definition: Definition, source: SourceText) -> Self {
         let plan = Plan {
             workflow: definition.name.as_str().into(),
             version: definition.version.as_str().into(),
             priority: Priority::new(definition.priority).unwrap_or_default(),
             concurrency: definition.concurrency,
             timeout: definition.timeout.map(span),
-            heavy_memory_bytes: definition.limits.memory_bytes.unwrap_or(0),
-            blocks: definition.blocks.iter().map(plan_block).collect(),
+            heavy_memory_bytes: definition.limits.memory_bytes.unwrap_or(HEAVY_RUN_MEMORY_BYTES_DEFAULT),
+            blocks: definition.blocks.iter().map(|block| plan_block(block, definition.isolation)).collect(),
         };
-        Self { definition: Arc::new(definition), plan: Arc::new(plan) }
+        Self { source: Arc::new(source), definition: Arc::new(definition), plan: Arc::new(plan) }
     }
 }
 
-fn plan_block(block: &Block) -> PlanBlock {
+fn plan_block(block: &Block, isolation: Isolation) -> PlanBlock {
+    // A request is only handed on, and a reply without templates only put together: there is nothing to isolate.
+    let harmless = match &block.config {
+        BlockConfig::Hook(_) => true,
+        BlockConfig::Response(_) => Execution::starts_brief(block),
+        BlockConfig::Fetch(_) | BlockConfig::HtmlScraper(_) => false,
+    };
+    let heavy = isolation == Isolation::Process && !harmless;
     PlanBlock {
         id: block.id.as_str().into(),
         trigger: matches!(block.config, BlockConfig::Hook(_)),
-        brief: Execution::starts_brief(block),
-        lane: Lane::Light,
+        brief: Execution::starts_brief(block) && !heavy,
+        lane: if heavy { Lane::Heavy } else { Lane::Light },
         dependencies: block
             .dependencies
             .iter()

@@ -19,9 +19,6 @@ pub(crate) const FETCH_FIELDS: [&str; 7] =
 /// Fields of an `html-scraper` rule.
 pub(crate) const RULE_FIELDS: [&str; 7] = ["fields", "exclude", "regex", "as", "absolute", "default", "required"];
 
-/// Values of `isolation`.
-pub(crate) const ISOLATIONS: [&str; 1] = ["process"];
-
 /// Values of `durability`.
 pub(crate) const DURABILITIES: [&str; 1] = ["strict"];
 

@@ -20,6 +20,7 @@ mod stop;
 mod supervisor;
 mod up;
 mod workflows;
+mod zygote;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,7 @@ pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Check(args) => check::perform(&here, &args),
         Command::Schema => schema::perform(here.format),
         Command::Completions(args) => completions::perform(&args),
+        Command::Zygote => zygote::perform(),
     };
     match result {
         // `runlet ps | head -1` has got all it wanted.

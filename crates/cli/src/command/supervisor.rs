@@ -1,6 +1,7 @@
 //! `runlet supervisor`: the daemon in this process.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use runlet_ipc::BindError;
 use runlet_supervisor::Error;
@@ -23,6 +24,8 @@ pub(crate) fn perform(args: Supervisor) -> Result<ExitCode, CommandError> {
     config.ca_file = args.options.ca_file;
     config.drain = args.options.drain;
     config.release_memory = Some(memory::release);
+    // The running file, even if another has been installed in its place.
+    config.zygote = Some(PathBuf::from("/proc/self/exe"));
     if let Some(threads) = args.options.threads.and_then(|threads| NonZeroUsize::new(threads.into())) {
         config.slots = threads;
     }

@@ -44,8 +44,8 @@ impl Core {
         // What is live already is live since it was deployed first.
         let since = self.registry.get(&name).filter(|live| live.program.definition.version == definition.version);
         let since = since.map_or_else(|| self.clock.unix_ms(self.clock.now()), |live| live.deployed_at_ms);
-        let program = Program::new(definition);
-        let replaced = self.registry.deploy(Deployed { program, source, deployed_at_ms: since });
+        let program = Program::new(definition, source);
+        let replaced = self.registry.deploy(Deployed { program, deployed_at_ms: since });
         let replaced = replaced.map(|deployed| deployed.program.definition.version.clone());
         let Some(deployed) = self.registry.get(&name) else {
             return Err(refusal(RefusalKind::Protocol, "the workflow was not deployed"));
@@ -66,7 +66,7 @@ impl Core {
     pub(crate) fn source(&self, from: RequestId, name: &str) {
         let Some(deployed) = self.registry.get(name) else { return self.refuse(from, self.unknown_workflow(name)) };
         let workflow = summary(deployed, &self.live_runs());
-        self.send(from, Reply::Source { workflow, source: deployed.source.clone() });
+        self.send(from, Reply::Source { workflow, source: (*deployed.program.source).clone() });
     }
 
     pub(crate) fn workflows(&self, from: RequestId) {

@@ -44,7 +44,7 @@ pub(crate) static DEFINITION: &[Field] = &[
         "Scheduling priority, higher first. Default: 5.",
         Shape::Integer(0, limits::PRIORITY_MAX as u64),
     ),
-    Field::new("isolation", "Where blocks run. Default: auto.", Shape::Words(&["auto", "thread"])),
+    Field::new("isolation", "Where blocks run. Default: auto.", Shape::Words(&["auto", "thread", "process"])),
     Field::new("timeout", "Limit for a whole run.", Shape::Duration),
     Field::new("concurrency", "Most runs under way at once.", Shape::Integer(1, u32::MAX as u64)),
     Field::new("durability", "When runs are written down. Default: auto.", Shape::Words(&["auto", "relaxed"])),
@@ -153,8 +153,9 @@ fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Optio
         isolation: fields
             .take("isolation")
             .and_then(|spot| {
-                let words = [("auto", Isolation::Auto), ("thread", Isolation::Thread)];
-                available_word(&spot, &words, &unavailable::ISOLATIONS, report)
+                let words =
+                    [("auto", Isolation::Auto), ("thread", Isolation::Thread), ("process", Isolation::Process)];
+                spot.word(&words, report)
             })
             .unwrap_or(Isolation::Auto),
         timeout: fields.take("timeout").and_then(|spot| spot.timeout(report)),

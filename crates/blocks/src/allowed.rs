@@ -1,0 +1,19 @@
+//! What a block may call for. In the light lane a call is made by the block's own code; a worker only says that it was.
+
+use runlet_proto::call::Call;
+use runlet_proto::ids::BlockIndex;
+use runlet_workflow::{BlockConfig, Definition};
+
+use crate::fetch;
+
+/// The call as `block` can have made it: what decides what may be reached and at what cost comes from the definition,
+/// whatever `call` says. `None` for a call that the block never makes.
+#[must_use]
+pub fn allowed_call(definition: &Definition, block: BlockIndex, call: Call) -> Option<Call> {
+    match (&definition.blocks.get(block.as_usize())?.config, call) {
+        (BlockConfig::Fetch(config), Call::Fetch(call)) => {
+            Some(Call::Fetch(fetch::restricted(config, definition, call)))
+        }
+        (BlockConfig::Hook(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Response(_), Call::Fetch(_)) => None,
+    }
+}

@@ -1,0 +1,323 @@
+//! The heavy lane: blocks executed by worker processes, one worker for a run.
+//!
+//! What a pool thread is to a light attempt, a worker is to a heavy one. The kernel decides in both cases; here its decisions
+//! become messages and signals, and what the worker says becomes events. Everything a worker says is judged first
+//! ([`judge`]): it executes what others chose, and may not be what it was.
+
+mod cause;
+mod judge;
+pub(crate) mod link;
+pub(crate) mod process;
+pub(crate) mod workers;
+mod zygote;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use runlet_blocks::CallId;
+use runlet_kernel::Event;
+use runlet_proto::call::Answer;
+use runlet_proto::failure::Failure;
+use runlet_proto::ids::RunId;
+use runlet_proto::worker::{Forked, FromWorker, Program, ToWorker};
+
+use self::cause::Killed;
+use self::link::{Heard, Told};
+use self::process::{Exit, Process};
+use self::workers::{Gone, Hungry, Job, WorkerId};
+use self::zygote::Zygote;
+use crate::attempt::Active;
+use crate::core::Core;
+use crate::inbound::{AttemptId, Inbound};
+use crate::limits::{CLOSED_WORKER_ENDS_WITHIN, HEAVY_CPU_S_DEFAULT, WORKERS_SPARE};
+
+impl Core {
+    /// Begins a heavy attempt, in the run's worker or, for its first, in one that is idle or still to be forked.
+    pub(crate) fn begin_heavy(&mut self, attempt: AttemptId) {
+        let Some(assignment) = self.assignment(attempt).map(Box::new) else {
+            let failure = Failure::workflow("internal", "the run is unknown to the supervisor");
+            return self.finish(attempt, Err(failure));
+        };
+        self.let_go(attempt.run);
+        self.attempts.insert(attempt, Active::in_worker());
+        if let Some((_, worker)) = self.workers.of_run_mut(attempt.run) {
+            if !worker.tell(Told::Begin(attempt.attempt, assignment)) {
+                worker.kill(Killed::Protocol("it does not read what it is told".into()));
+            }
+            return;
+        }
+        self.workers.hungry.push_back(Hungry { attempt, assignment });
+        self.feed();
+        self.refill();
+    }
+
+    /// Gives idle workers to attempts that wait for one.
+    fn feed(&mut self) {
+        while let Some(hungry) = self.workers.hungry.pop_front() {
+            let run = hungry.attempt.run;
+            // Given up meanwhile; the kernel has been told.
+            let Some(record) = self.runs.get(&run).filter(|_| self.attempts.contains_key(&hungry.attempt)) else {
+                continue;
+            };
+            let (plan, limits) = (&record.program.plan, record.program.definition.limits);
+            let cpu_s_max = limits.cpu.map_or(HEAVY_CPU_S_DEFAULT, |cpu| cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0));
+            let job = Job { run, memory_bytes_max: plan.heavy_memory_bytes, cpu_s_max };
+            let program = Program {
+                source: (*record.program.source).clone(),
+                memory_bytes_max: job.memory_bytes_max,
+                cpu_s_max: job.cpu_s_max,
+            };
+            let idle = self.workers.take_idle(job);
+            let Some((_, worker)) = idle.and_then(|_| self.workers.of_run_mut(run)) else {
+                self.workers.hungry.push_front(hungry);
+                return;
+            };
+            let told = worker.tell(Told::Message(ToWorker::Run(Box::new(program))))
+                && worker.tell(Told::Begin(hungry.attempt.attempt, hungry.assignment));
+            debug_assert!(told, "an idle worker has room for two messages");
+        }
+    }
+
+    /// Has workers forked, so that there is one for each attempt that waits and a few to spare.
+    pub(crate) fn refill(&mut self) {
+        let wanted = self.workers.hungry.len() + WORKERS_SPARE;
+        while self.workers.spare() < wanted {
+            if let Err(error) = self.fork_worker() {
+                tracing::error!(%error, "no worker could be made");
+                return self.fail_hungry(&format!("no worker could be made: {error}"));
+            }
+        }
+    }
+
+    fn fork_worker(&mut self) -> std::io::Result<()> {
+        let program = self.zygote_program.clone().ok_or_else(|| {
+            std::io::Error::other("this supervisor was started without the means to make processes")
+        })?;
+        let worker = self.workers.next_id();
+        let zygote = match &mut self.workers.zygote {
+            Some(zygote) => zygote,
+            none => none.insert(Zygote::start(&program, self.loop_queue.clone())?),
+        };
+        let socket = zygote.fork(worker)?;
+        let told = link::start(worker, socket, self.loop_queue.clone())?;
+        self.workers.insert(worker, told);
+        Ok(())
+    }
+
+    fn fail_hungry(&mut self, why: &str) {
+        for hungry in std::mem::take(&mut self.workers.hungry) {
+            if self.attempts.remove(&hungry.attempt).is_some() {
+                let failure = Failure::workflow("worker-lost", why)
+                    .with_help("raise the limits on processes and file descriptors of the supervisor");
+                self.finish(hungry.attempt, Err(failure));
+            }
+        }
+    }
+
+    /// The zygote answered.
+    pub(crate) fn forked(&mut self, forked: Forked, process: Option<OwnedFd>) {
+        let (worker, process) = match (forked, process) {
+            (Forked::Worker { worker, pid }, Some(process)) => (WorkerId(worker), Process::new(pid, process)),
+            (Forked::Worker { worker, .. }, None) => (WorkerId(worker), Err(std::io::ErrorKind::InvalidData.into())),
+            (Forked::Failed { worker, errno }, _) => {
+                (WorkerId(worker), Err(std::io::Error::from_raw_os_error(errno)))
+            }
+        };
+        match process {
+            Ok(process) => {
+                let process = Arc::new(process);
+                let loop_queue = self.loop_queue.clone();
+                tokio::spawn({
+                    let process = Arc::clone(&process);
+                    async move {
+                        let exit = process.wait().await;
+                        let _ = loop_queue.send(Inbound::WorkerExited { worker, exit }).await;
+                    }
+                });
+                if let Some(attempt) = self.workers.forked(worker, process) {
+                    self.stopped(attempt);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the zygote could not fork a worker");
+                self.worker_exited(worker, Exit::UNKNOWN);
+                self.fail_hungry(&format!("no worker could be made: {error}"));
+            }
+        }
+    }
+
+    /// The zygote is gone. Its workers live on; those it was still asked for will never be.
+    pub(crate) fn zygote_lost(&mut self, error: Option<std::io::Error>) {
+        tracing::warn!(error = error.map(tracing::field::display), "the zygote is gone; a new one is started when it is needed");
+        self.workers.zygote = None;
+        for worker in self.workers.unborn() {
+            self.worker_exited(worker, Exit::UNKNOWN);
+        }
+        if !self.workers.hungry.is_empty() {
+            self.refill();
+        }
+    }
+
+    /// A worker said something.
+    pub(crate) fn from_worker(&mut self, worker: WorkerId, heard: Heard) {
+        let Some(found) = self.workers.get_mut(worker).filter(|found| !found.is_dying()) else { return };
+        if let Heard::Message(FromWorker::Ready(confinement)) = heard {
+            if found.confinement.is_some() {
+                return found.kill(Killed::Protocol("it said twice that it is ready".into()));
+            }
+            self.workers.ready(worker, confinement);
+            return self.feed();
+        }
+        if found.is_stopped() {
+            // What it said before it stopped is the business of its next turn.
+            return found.heard.push_back(heard);
+        }
+        if let Err(what) = self.follow_worker(worker, heard)
+            && let Some(found) = self.workers.get_mut(worker)
+        {
+            tracing::warn!(pid = found.pid(), what, "a worker is killed");
+            found.kill(Killed::Protocol(what));
+        }
+    }
+
+    /// Does what follows from a message, or says what is wrong with it.
+    fn follow_worker(&mut self, worker: WorkerId, heard: Heard) -> Result<(), String> {
+        let job = self.workers.get_mut(worker).and_then(|found| found.run);
+        let run = job.ok_or("it spoke before it was asked to")?.run;
+        match heard {
+            Heard::Finished(block, attempt, result) => {
+                let attempt = self.attempt_of(AttemptId { run, block, attempt })?;
+                self.attempts.remove(&attempt);
+                self.finish(attempt, result);
+            }
+            Heard::Message(FromWorker::Waiting { block, attempt, calls }) => {
+                let attempt = self.attempt_of(AttemptId { run, block, attempt })?;
+                let record = self.runs.get(&run).ok_or("its run is over")?;
+                let calls = judge::calls(&record.program.definition, block, calls)?;
+                let Some(mut active) = self.attempts.remove(&attempt) else { return Ok(()) };
+                active.computing = false;
+                self.wait(attempt, active, calls);
+            }
+            Heard::Message(FromWorker::Log { block, attempt, level, text }) => {
+                let attempt = self.attempt_of(AttemptId { run, block, attempt })?;
+                self.log(attempt, level, text);
+            }
+            Heard::Message(FromWorker::Ready(_) | FromWorker::Finished { .. }) => {
+                return Err("it said something out of turn".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The attempt, if it is one that this run's worker executes.
+    fn attempt_of(&self, attempt: AttemptId) -> Result<AttemptId, String> {
+        let active = self.attempts.get(&attempt).filter(|active| active.computing);
+        active.map(|_| attempt).ok_or_else(|| "it spoke of an attempt that is not its own".into())
+    }
+
+    /// Hands the answer to a call to the worker that waits for it.
+    pub(crate) fn answer_worker(&mut self, id: AttemptId, call: CallId, answer: Answer) {
+        let AttemptId { run, block, attempt } = id;
+        let Some((_, worker)) = self.workers.of_run_mut(run) else { return };
+        if !worker.tell(Told::Message(ToWorker::Answer { block, attempt, call: call.0, answer })) {
+            worker.kill(Killed::Protocol("it does not read what it is told".into()));
+        }
+    }
+
+    /// Takes the CPU from a worker.
+    pub(crate) fn preempt_heavy(&mut self, attempt: AttemptId) {
+        let Some((_, worker)) = self.workers.of_run_mut(attempt.run) else { return };
+        if worker.stop(attempt) {
+            self.stopped(attempt);
+        }
+    }
+
+    /// A worker was stopped in this attempt, which has thereby given its slot back.
+    fn stopped(&mut self, id: AttemptId) {
+        if let Some(active) = self.attempts.get_mut(&id) {
+            active.parked = true;
+            let AttemptId { run, block, attempt } = id;
+            self.report(Event::Yielded { run, block, attempt });
+        }
+    }
+
+    /// Gives a worker its CPU back, and follows what it had said before it lost it.
+    pub(crate) fn go_on_heavy(&mut self, run: RunId) {
+        let Some((worker, found)) = self.workers.of_run_mut(run) else { return };
+        found.go_on();
+        for heard in std::mem::take(&mut found.heard) {
+            self.from_worker(worker, heard);
+        }
+    }
+
+    /// Gives a heavy attempt up: its worker is killed, and reported when it is gone.
+    pub(crate) fn cancel_heavy(&mut self, attempt: AttemptId) {
+        self.attempts.remove(&attempt);
+        if let Some((_, worker)) = self.workers.of_run_mut(attempt.run) {
+            worker.kill(Killed::NoLongerNeeded);
+            return;
+        }
+        self.workers.hungry.retain(|hungry| hungry.attempt != attempt);
+        self.finish(attempt, Err(Failure::workflow("cancelled", "the attempt was given up")));
+    }
+
+    /// The run is over, and its worker with it.
+    pub(crate) fn end_worker_of(&mut self, run: RunId) {
+        if let Some((_, worker)) = self.workers.of_run_mut(run) {
+            worker.kill(Killed::NoLongerNeeded);
+        }
+    }
+
+    /// A worker's connection ended, by its own end or by what it sent.
+    pub(crate) fn worker_closed(&mut self, worker: WorkerId, error: Option<String>) {
+        if let (Some(error), Some(found)) = (error, self.workers.get_mut(worker)) {
+            tracing::warn!(pid = found.pid(), %error, "a worker is killed: it sent what is no message");
+            found.kill(Killed::Protocol(format!("it sent what is no message: {error}")));
+        }
+        if let Some(gone) = self.workers.closed(worker) {
+            return self.worker_gone(&gone);
+        }
+        // A process that ends closes its connection first. One that goes on without is of no use any more.
+        let loop_queue = self.loop_queue.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(CLOSED_WORKER_ENDS_WITHIN).await;
+            let _ = loop_queue.send(Inbound::WorkerOverdue { worker }).await;
+        });
+    }
+
+    /// A worker should have ended by now.
+    pub(crate) fn worker_overdue(&mut self, worker: WorkerId) {
+        if self.workers.lives_on(worker)
+            && let Some(found) = self.workers.get_mut(worker)
+        {
+            found.kill(Killed::Protocol("it closed its connection and went on".into()));
+        }
+    }
+
+    /// A worker's process ended.
+    pub(crate) fn worker_exited(&mut self, worker: WorkerId, exit: Exit) {
+        if let Some(gone) = self.workers.exited(worker, exit) {
+            self.worker_gone(&gone);
+        }
+    }
+
+    fn worker_gone(&mut self, gone: &Gone) {
+        let Some(Job { run, memory_bytes_max, cpu_s_max }) = gone.run else {
+            if gone.killed.is_none() {
+                tracing::warn!(exit = ?gone.exit, "an idle worker ended");
+                self.fail_hungry("a worker ended before it could be used");
+            }
+            return;
+        };
+        let failure = cause::failure(&gone.exit, gone.killed.as_ref(), memory_bytes_max, cpu_s_max);
+        self.attempts.retain(|id, active| id.run != run || !active.heavy);
+        let random = (self.run_ids.next_random() >> 32) as u32;
+        self.report(Event::WorkerLost { run, failure, random });
+    }
+
+    /// Ends every worker, when the supervisor ends.
+    pub(crate) fn end_workers(&mut self) {
+        self.workers.kill_all();
+        self.workers.zygote = None;
+    }
+}

@@ -1,0 +1,189 @@
+//! What a worker gives up before it reads its first byte of work, in the order in which it can be given up:
+//! descriptors, environment, resource limits, the user, dumps and new privileges, and last the file system and the network
+//! (Landlock) and all system calls it has no use for (seccomp).
+//!
+//! What a system does not have is not an error: the worker reports what is in force ([`Confinement`]), and the supervisor
+//! decides whether that is enough.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, LandlockStatus, Ruleset, RulesetAttr as _,
+    RulesetStatus, Scope,
+};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Gid, Pid, Uid, chdir, geteuid, getppid, setgroups, setresgid, setresuid, setsid};
+use runlet_proto::worker::Confinement;
+
+use crate::limits::{DESCRIPTORS_MAX, STACK_BYTES_MAX};
+use crate::{filter, memory, sys};
+
+/// The number the worker's socket has from now on.
+const SOCKET: i32 = 3;
+
+/// The user and group that everybody may be and nobody owns anything as: `nobody` and `nogroup` of Debian, and the kernel's
+/// own overflow ids (proc_sys_kernel(5)).
+const NOBODY: u32 = 65_534;
+
+/// The interface this was written against: files, TCP, abstract Unix sockets and signals.
+const LANDLOCK_ABI: ABI = ABI::V6;
+
+/// A step that must not fail and did.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {source}")]
+pub(crate) struct ConfineError {
+    step: Step,
+    source: io::Error,
+}
+
+/// The steps that cannot be left out, numbered by the exit code that tells of their failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Descriptors = 120,
+    Limits = 121,
+    User = 122,
+    Privileges = 123,
+    Parent = 124,
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Descriptors => "inherited descriptors could not be closed",
+            Self::Limits => "resource limits could not be set",
+            Self::User => "the user could not be changed",
+            Self::Privileges => "privileges could not be given up",
+            Self::Parent => "the supervisor is gone",
+        })
+    }
+}
+
+impl ConfineError {
+    /// The exit code that tells the supervisor.
+    pub(crate) fn exit_code(&self) -> i32 {
+        self.step as i32
+    }
+}
+
+/// What is known of a confined worker.
+pub(crate) struct Confined {
+    pub(crate) confinement: Confinement,
+    /// Writable memory the process had, in bytes: what it is allowed comes on top.
+    pub(crate) data_bytes: u64,
+}
+
+/// Gives up everything but `socket`.
+///
+/// # Errors
+/// [`ConfineError`] when a step fails that exists everywhere.
+pub(crate) fn confine(socket: OwnedFd, supervisor: Pid) -> Result<(UnixStream, Confined), ConfineError> {
+    let at = |step: Step| move |source: io::Error| ConfineError { step, source };
+    let socket = keep_only(socket).map_err(at(Step::Descriptors))?;
+    // None of these can lead anywhere a file can be opened; what fails here (a session it leads already) harms nothing.
+    let _ = setsid();
+    let _ = chdir("/");
+    let _ = SigSet::empty().thread_set_mask();
+    let data_bytes = data_bytes().map_err(at(Step::Limits))?;
+    limit_resources().map_err(at(Step::Limits))?;
+    let other_user = become_nobody().map_err(at(Step::User))?;
+    prctl::set_dumpable(false).map_err(|errno| at(Step::Privileges)(errno.into()))?;
+    prctl::set_no_new_privs().map_err(|errno| at(Step::Privileges)(errno.into()))?;
+    // After the change of user, which clears it (PR_SET_PDEATHSIG(2const)).
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| at(Step::Parent)(errno.into()))?;
+    if getppid() != supervisor {
+        return Err(at(Step::Parent)(io::ErrorKind::NotFound.into()));
+    }
+    memory::end_when_refused();
+    let landlock_abi = shut_off_files_and_network();
+    let seccomp = filter::install().is_ok();
+    let confinement = Confinement { seccomp, landlock_abi, other_user };
+    Ok((socket, Confined { confinement, data_bytes }))
+}
+
+/// Closes every descriptor but the socket; 0, 1 and 2 are the null device.
+fn keep_only(socket: OwnedFd) -> io::Result<UnixStream> {
+    let null: OwnedFd = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?.into();
+    // Two steps: the socket may stand where the null device is to come, and the other way round.
+    let (socket, null) = (lift(socket)?, lift(null)?);
+    sys::place(socket.as_fd(), SOCKET)?;
+    for number in 0..3 {
+        sys::place(null.as_fd(), number)?;
+    }
+    std::mem::forget((socket, null));
+    sys::close_from(SOCKET as u32 + 1)?;
+    // SAFETY: `place` has just made it, and everything that owned a descriptor was forgotten.
+    Ok(unsafe { sys::own(SOCKET) }.into())
+}
+
+/// The same descriptor with a number beyond those that are given out here.
+fn lift(descriptor: OwnedFd) -> io::Result<OwnedFd> {
+    let lifted = nix::fcntl::fcntl(&descriptor, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(SOCKET + 1))?;
+    // SAFETY: fcntl(2) has just made it for us.
+    Ok(unsafe { sys::own(lifted) })
+}
+
+/// Writable private memory of this process, as RLIMIT_DATA counts it (setrlimit(2); `VmData`, proc_pid_status(5)).
+fn data_bytes() -> io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn limit_resources() -> io::Result<()> {
+    for (resource, most) in [
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_FSIZE, 0),
+        (Resource::RLIMIT_MEMLOCK, 0),
+        (Resource::RLIMIT_MSGQUEUE, 0),
+        (Resource::RLIMIT_NPROC, 0),
+        (Resource::RLIMIT_NOFILE, DESCRIPTORS_MAX),
+        (Resource::RLIMIT_STACK, STACK_BYTES_MAX),
+    ] {
+        setrlimit(resource, most, most)?;
+    }
+    Ok(())
+}
+
+/// Sets what the run may use: memory beyond `data_bytes`, and CPU time. At the soft limit of CPU time comes SIGXCPU.
+///
+/// # Errors
+/// Whatever setrlimit(2) says.
+pub(crate) fn limit_run(data_bytes: u64, memory_bytes_max: u64, cpu_s_max: u64) -> io::Result<()> {
+    let data_bytes_max = data_bytes.saturating_add(memory_bytes_max);
+    setrlimit(Resource::RLIMIT_DATA, data_bytes_max, data_bytes_max)?;
+    Ok(setrlimit(Resource::RLIMIT_CPU, cpu_s_max, cpu_s_max.saturating_add(1))?)
+}
+
+/// Drops root, if that is what this process has.
+fn become_nobody() -> io::Result<bool> {
+    if !geteuid().is_root() {
+        return Ok(false);
+    }
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    setgroups(&[])?;
+    setresgid(group, group, group)?;
+    setresuid(user, user, user)?;
+    Ok(true)
+}
+
+/// Denies every file, every TCP port, abstract Unix sockets, and signals to anybody outside. The version of the interface
+/// that is in force, 0 if none.
+fn shut_off_files_and_network() -> u8 {
+    let enforced = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(LANDLOCK_ABI))
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(LANDLOCK_ABI)))
+        .and_then(|rules| rules.scope(Scope::from_all(LANDLOCK_ABI)))
+        .and_then(Ruleset::create)
+        .and_then(landlock::RulesetCreated::restrict_self);
+    let Ok(status) = enforced else { return 0 };
+    match (status.ruleset, status.landlock) {
+        (RulesetStatus::NotEnforced, _) | (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => 0,
+        (_, LandlockStatus::Available { effective_abi, .. }) => (effective_abi as i32).min(LANDLOCK_ABI as i32) as u8,
+    }
+}

@@ -1,0 +1,130 @@
+//! The system calls a worker may make: those of a process that computes, allocates and speaks over one socket.
+//!
+//! Two filters: what is merely of no use fails with EPERM, so that a library that probes for it goes on without; what
+//! nobody asks for by accident ends the process with SIGSYS, which the supervisor tells by name. Where both speak the
+//! stricter holds (seccomp(2)).
+
+use std::collections::BTreeMap;
+use std::env::consts::ARCH;
+
+use libc::{EPERM, c_long};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+
+/// A filter that could not be made or installed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FilterError {
+    /// The filter is unknown to this architecture, or wrong.
+    #[error(transparent)]
+    Backend(#[from] seccompiler::BackendError),
+    /// The kernel refuses it.
+    #[error(transparent)]
+    Install(#[from] seccompiler::Error),
+}
+
+/// What a worker does.
+const ALLOWED: &[c_long] = &[
+    // Its socket, which it has already.
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+    libc::SYS_ppoll,
+    libc::SYS_close,
+    libc::SYS_fcntl,
+    libc::SYS_fstat,
+    // Memory.
+    libc::SYS_brk,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_madvise,
+    // Itself.
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getrandom,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_sigaltstack,
+    libc::SYS_getcpu,
+];
+
+/// What no program comes to by accident.
+const FATAL: &[c_long] = &[
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_kexec_load,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+];
+
+/// Installs both filters for this thread, which is the only one. Needs `no_new_privs`.
+///
+/// # Errors
+/// [`FilterError`]; nothing or only the first is in force then.
+pub(crate) fn install() -> Result<(), FilterError> {
+    let fatal = program(FATAL.iter().map(|&call| (call, Vec::new())).collect(), SeccompAction::Allow, SeccompAction::KillProcess)?;
+    let mut allowed: BTreeMap<c_long, Vec<SeccompRule>> = ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
+    // Its own limits, which it can only lower; never those of another process. And the end of itself, which is how
+    // abort(3) ends.
+    let own = i64::from(std::process::id());
+    allowed.insert(libc::SYS_prlimit64, vec![first_argument_is(0)?, first_argument_is(own)?]);
+    allowed.insert(libc::SYS_tgkill, vec![first_argument_is(own)?]);
+    let allowed = program(allowed, SeccompAction::Errno(EPERM as u32), SeccompAction::Allow)?;
+    seccompiler::apply_filter(&fatal)?;
+    // The second installation is made under the first filter, which lets it pass.
+    Ok(seccompiler::apply_filter(&allowed)?)
+}
+
+fn program(
+    rules: BTreeMap<c_long, Vec<SeccompRule>>,
+    otherwise: SeccompAction,
+    matched: SeccompAction,
+) -> Result<BpfProgram, FilterError> {
+    Ok(SeccompFilter::new(rules, otherwise, matched, TargetArch::try_from(ARCH)?)?.try_into()?)
+}
+
+fn first_argument_is(value: i64) -> Result<SeccompRule, FilterError> {
+    let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value.cast_unsigned())?;
+    Ok(SeccompRule::new(vec![condition])?)
+}

@@ -1,0 +1,147 @@
+//! A confined worker's work: one run, one attempt after the other, over one socket.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use runlet_blocks::{Assignment, CallId, Calls, Execution, Interrupted, Outcome, Resume, Step, caught};
+use runlet_ipc::blocking::Connection;
+use runlet_ipc::{ReadError, WriteError};
+use runlet_proto::control::LogLevel;
+use runlet_proto::failure::Failure;
+use runlet_proto::ids::{Attempt, BlockIndex};
+use runlet_proto::worker::{Begin, Ended, FromWorker, Program, ToWorker};
+use runlet_workflow::Definition;
+
+use crate::confine::{Confined, limit_run};
+
+/// Exit code after the run, or when the supervisor wants no more of this worker.
+const EXIT_DONE: i32 = 0;
+
+/// Exit code of a worker that was told something it does not understand. The supervisor is of the same binary: a bug.
+const EXIT_PROTOCOL: i32 = 113;
+
+/// Why a worker ends before its socket does.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("the limits of the run could not be set: {0}")]
+    Limits(#[from] io::Error),
+    #[error("the definition is not valid here")]
+    Definition,
+    #[error("a message came out of its turn")]
+    Turn,
+}
+
+/// Executes what comes over the socket until it ends. Returns the exit code of the process.
+pub(crate) fn serve(socket: UnixStream, confined: &Confined) -> i32 {
+    let mut worker = Worker { connection: Connection::over(socket), definition: None };
+    match worker.run(confined) {
+        Ok(()) => EXIT_DONE,
+        Err(_) => EXIT_PROTOCOL,
+    }
+}
+
+struct Worker {
+    connection: Connection,
+    definition: Option<Arc<Definition>>,
+}
+
+impl Worker {
+    fn run(&mut self, confined: &Confined) -> Result<(), ServeError> {
+        self.connection.send(&FromWorker::Ready(confined.confinement))?;
+        let Some(first) = self.connection.receive()? else { return Ok(()) };
+        let ToWorker::Run(program) = first else { return Err(ServeError::Turn) };
+        let Program { source, memory_bytes_max, cpu_s_max } = *program;
+        limit_run(confined.data_bytes, memory_bytes_max, cpu_s_max)?;
+        let parsed = runlet_workflow::parse(&source.file, &source.text);
+        self.definition = Some(Arc::new(parsed.map_err(|_| ServeError::Definition)?));
+        let mut under_way: Vec<Attempting> = Vec::new();
+        while let Some(message) = self.connection.receive()? {
+            match message {
+                ToWorker::Run(_) => return Err(ServeError::Turn),
+                ToWorker::Begin(begin) => {
+                    if let Some(waiting) = self.begin(*begin)? {
+                        under_way.push(waiting);
+                    }
+                }
+                ToWorker::Answer { block, attempt, call, answer } => {
+                    // An attempt that is over has no use for what it called for.
+                    let at = under_way.iter().position(|one| one.block == block && one.attempt == attempt);
+                    let Some(at) = at else { continue };
+                    let one = under_way.swap_remove(at);
+                    under_way.extend(self.resume(one, Resume::Answer(CallId(call), answer))?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, begin: Begin) -> Result<Option<Attempting>, ServeError> {
+        let Some(definition) = self.definition.clone() else { return Err(ServeError::Turn) };
+        let (block, attempt) = (begin.block, begin.attempt);
+        if block.as_usize() >= definition.blocks.len() {
+            return Err(ServeError::Turn);
+        }
+        let assignment = Assignment::from_begin(definition, begin).map_err(|_| ServeError::Turn)?;
+        let one = Attempting { block, attempt, execution: Box::new(Execution::new(assignment)) };
+        self.resume(one, Resume::Start)
+    }
+
+    /// Goes on with an attempt and tells where it stopped. `None` if it ended.
+    fn resume(&mut self, mut one: Attempting, resume: Resume) -> Result<Option<Attempting>, ServeError> {
+        let (block, attempt) = (one.block, one.attempt);
+        let mut calls = WorkerCalls { connection: &mut self.connection, block, attempt };
+        let step = caught(|| one.execution.resume(resume, &mut calls));
+        let result = match step {
+            Ok(Step::Wait(calls)) => {
+                let calls = calls.into_iter().map(|(id, call)| (id.0, call)).collect();
+                self.connection.send(&FromWorker::Waiting { block, attempt, calls })?;
+                return Ok(Some(one));
+            }
+            Ok(Step::Done(result)) => result,
+            Err(panic) => Err(panic),
+        };
+        let finished = FromWorker::Finished { block, attempt, ended: Outcome::to_ended(result) };
+        match self.connection.send(&finished) {
+            Err(WriteError::Encode(error)) => {
+                let failure = Failure::workflow("too-large", format!("the output does not fit: {error}"))
+                    .with_help("take less from what was read, or split the block");
+                let ended = Ended::Failed(failure);
+                self.connection.send(&FromWorker::Finished { block, attempt, ended })?;
+            }
+            sent => sent?,
+        }
+        Ok(None)
+    }
+}
+
+/// An attempt that waits for answers.
+struct Attempting {
+    block: BlockIndex,
+    attempt: Attempt,
+    execution: Box<Execution>,
+}
+
+/// [`Calls`] of a block in a worker.
+struct WorkerCalls<'a> {
+    connection: &'a mut Connection,
+    block: BlockIndex,
+    attempt: Attempt,
+}
+
+impl Calls for WorkerCalls<'_> {
+    /// Nothing to be asked: the supervisor stops the whole process, or kills it.
+    fn tick(&mut self) -> Result<(), Interrupted> {
+        Ok(())
+    }
+
+    fn log(&mut self, level: LogLevel, text: &str) {
+        let log = FromWorker::Log { block: self.block, attempt: self.attempt, level, text: text.to_owned() };
+        // A socket that is gone ends the worker at its next message.
+        let _ = self.connection.send(&log);
+    }
+}

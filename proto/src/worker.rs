@@ -1,0 +1,180 @@
+//! Messages between the supervisor and a worker, the process that executes the heavy blocks of one run.
+//!
+//! A worker speaks first: [`FromWorker::Ready`], once it has confined itself. It is told what it is to execute by one
+//! [`ToWorker::Run`], then executes one attempt after the other. There is one connection for each worker and one worker for
+//! each run, so a message can only be about this run; attempts fence what is late within it. Whoever reads
+//! [`FromWorker`] reads hostile input: a worker may have been taken over by what it was given.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::call::{Answer, Call};
+use crate::control::{LogLevel, SourceText};
+use crate::failure::Failure;
+use crate::hook::{HookRequest, HttpReply};
+use crate::ids::{Attempt, BlockIndex};
+
+/// What a worker is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Once, first: the run's definition and limits.
+    Run(Box<Program>),
+    /// Execute an attempt.
+    Begin(Box<Begin>),
+    /// A call was answered.
+    Answer {
+        /// The block that called.
+        block: BlockIndex,
+        /// Its attempt.
+        attempt: Attempt,
+        /// Number of the call within the attempt.
+        call: u32,
+        /// The answer.
+        answer: Answer,
+    },
+}
+
+/// What a worker executes, and within what bounds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// The definition's text; the supervisor has found it valid.
+    pub source: SourceText,
+    /// Memory the worker may take beyond what it has when the run begins, in bytes.
+    pub memory_bytes_max: u64,
+    /// CPU time it may use, in seconds.
+    pub cpu_s_max: u64,
+}
+
+/// An attempt to be executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begin {
+    /// The block.
+    pub block: BlockIndex,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The block's input.
+    pub input: Payload,
+    /// Values for templates, if the block has any.
+    pub scope: Option<Values>,
+}
+
+/// What flows between blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Payload {
+    /// Text of a JSON value.
+    Json(Bytes),
+    /// The request that started the run.
+    Hook(Box<HookRequest>),
+    /// The reply of a `response` block.
+    Reply(Box<HttpReply>),
+}
+
+/// The values a template can name, as JSON texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Values {
+    /// `input`.
+    pub input: Bytes,
+    /// `hook`.
+    pub hook: Option<Bytes>,
+    /// `blocks.<id>.output`.
+    pub blocks: Vec<(String, Bytes)>,
+    /// `run`.
+    pub run: Bytes,
+}
+
+/// What a worker tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// It has confined itself and waits for a run.
+    Ready(Confinement),
+    /// An attempt waits for the answers to its calls; these are new.
+    Waiting {
+        /// The block.
+        block: BlockIndex,
+        /// The attempt.
+        attempt: Attempt,
+        /// The calls by number.
+        calls: Vec<(u32, Call)>,
+    },
+    /// A block wrote to its run's log.
+    Log {
+        /// The block.
+        block: BlockIndex,
+        /// The attempt.
+        attempt: Attempt,
+        /// How important.
+        level: LogLevel,
+        /// One line.
+        text: String,
+    },
+    /// An attempt ended.
+    Finished {
+        /// The block.
+        block: BlockIndex,
+        /// The attempt.
+        attempt: Attempt,
+        /// How.
+        ended: Ended,
+    },
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ended {
+    /// With an output.
+    Completed(Payload),
+    /// Its `when` was false.
+    Skipped,
+    /// It failed.
+    Failed(Failure),
+}
+
+/// What a worker has achieved to confine itself: what is in force, not what was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Confinement {
+    /// System calls are filtered.
+    pub seccomp: bool,
+    /// Version of the Landlock interface that is enforced; 0 if none is.
+    pub landlock_abi: u8,
+    /// It runs as another, unprivileged user than the supervisor.
+    pub other_user: bool,
+}
+
+impl Confinement {
+    /// The level in one number: 0 is a process with resource limits and no file descriptors but its socket, 1 has its
+    /// system calls filtered as well, 2 has Landlock besides.
+    #[must_use]
+    pub const fn level(&self) -> u8 {
+        match (self.seccomp, self.landlock_abi) {
+            (true, 1..) => 2,
+            (true, 0) => 1,
+            (false, _) => 0,
+        }
+    }
+}
+
+/// What the zygote is told: fork a worker. The worker's end of its connection comes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fork {
+    /// Number of the worker, for the answer.
+    pub worker: u64,
+}
+
+/// What the zygote answers. The process, as a pidfd (pidfd_open(2)), comes with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Forked {
+    /// The worker is there, a child of the supervisor.
+    Worker {
+        /// Its number.
+        worker: u64,
+        /// Its process id.
+        pid: i32,
+    },
+    /// It could not be made.
+    Failed {
+        /// Its number.
+        worker: u64,
+        /// What the system said, as an errno(3).
+        errno: i32,
+    },
+}
