@@ -251,6 +251,8 @@ pub struct RunSummary {
     pub updated_at_ms: u64,
     /// Why it FAILED or was STOPPED, in one sentence.
     pub error: Option<String>,
+    /// Process id of its worker, while it has one.
+    pub pid: Option<u32>,
 }
 
 /// Something that happened in a run.

@@ -93,6 +93,12 @@ fn vectors() -> Vectors {
     vectors.variants(&samples::answers());
     vectors.variants(&samples::bodies());
     vectors.variants(&samples::body_forms());
+    vectors.variants(&samples::to_worker());
+    vectors.variants(&samples::from_worker());
+    vectors.variants(&samples::ended());
+    vectors.variants(&samples::payloads());
+    vectors.variants(&samples::forked());
+    vectors.message(&runlet_proto::worker::Fork { worker: 1 });
     vectors
 }
 

@@ -14,6 +14,7 @@ use runlet_proto::frame::{FRAME_BYTES_MAX, HEADER_BYTES, header, payload_bytes};
 use runlet_proto::hello::Hello;
 use runlet_proto::hook::{HookAnswer, HookRequest, HttpReply, Respond, RouteTable};
 use runlet_proto::ids::{Priority, RunId};
+use runlet_proto::worker::{Forked, FromWorker, ToWorker};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -91,6 +92,9 @@ fn decode_as_everything(payload: &[u8]) {
     one::<HookRequest>(payload);
     one::<HookAnswer>(payload);
     one::<FetchReply>(payload);
+    one::<ToWorker>(payload);
+    one::<FromWorker>(payload);
+    one::<Forked>(payload);
 }
 
 fn hook_request() -> ClientMessage {

@@ -14,6 +14,9 @@ pub fn allowed_call(definition: &Definition, block: BlockIndex, call: Call) -> O
         (BlockConfig::Fetch(config), Call::Fetch(call)) => {
             Some(Call::Fetch(fetch::restricted(config, definition, call)))
         }
-        (BlockConfig::Hook(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Response(_), Call::Fetch(_)) => None,
+        (
+            BlockConfig::Hook(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) | BlockConfig::Response(_),
+            Call::Fetch(_),
+        ) => None,
     }
 }

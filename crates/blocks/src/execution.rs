@@ -13,7 +13,7 @@ use crate::for_each::{ForEach, Progress};
 use crate::limits::BRIEF_BYTES_MAX;
 use crate::output::Output;
 use crate::prepared::{Prepared, prepared};
-use crate::{fetch, hook, html_scraper, response, template};
+use crate::{fetch, hook, html_scraper, response, template, transform};
 
 /// What is to be executed.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Execution {
         !block.has_templates()
             && match &block.config {
                 BlockConfig::Hook(_) | BlockConfig::Fetch(_) | BlockConfig::Response(_) => true,
-                BlockConfig::HtmlScraper(_) => false,
+                BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) => false,
             }
     }
 
@@ -256,7 +256,10 @@ impl Subject {
     fn is_parsed(&self, reply: &FetchReply) -> bool {
         match &self.block().config {
             BlockConfig::Fetch(config) => fetch::is_parsed(config, reply),
-            BlockConfig::Hook(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Response(_) => false,
+            BlockConfig::Hook(_)
+            | BlockConfig::HtmlScraper(_)
+            | BlockConfig::Transform(_)
+            | BlockConfig::Response(_) => false,
         }
     }
 
@@ -275,6 +278,7 @@ impl Subject {
             (BlockConfig::HtmlScraper(_), Prepared::HtmlScraper(rules)) => {
                 html_scraper::execute(rules.as_ref().map_err(Clone::clone)?, input, calls).map(Pass::Done)
             }
+            (BlockConfig::Transform(config), _) => transform::execute(config, input).map(Pass::Done),
             (BlockConfig::Response(config), Prepared::Response(prepared)) => {
                 response::execute(config, prepared, input, scope, calls).map(Pass::Done)
             }
@@ -289,9 +293,13 @@ impl Subject {
         match (&self.block().config, answer) {
             (_, Answer::Failed(failure)) => Err(failure),
             (BlockConfig::Fetch(config), Answer::Fetch(reply)) => fetch::finish(config, &asked.method, *reply, calls),
-            (BlockConfig::Hook(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Response(_), Answer::Fetch(_)) => {
-                Err(Failure::workflow("internal", "an answer came to a block that makes no calls"))
-            }
+            (
+                BlockConfig::Hook(_)
+                | BlockConfig::HtmlScraper(_)
+                | BlockConfig::Transform(_)
+                | BlockConfig::Response(_),
+                Answer::Fetch(_),
+            ) => Err(Failure::workflow("internal", "an answer came to a block that makes no calls")),
         }
     }
 }

@@ -20,6 +20,7 @@ mod media_type;
 mod prepared;
 mod response;
 mod template;
+mod transform;
 mod wire;
 
 pub use allowed::allowed_call;

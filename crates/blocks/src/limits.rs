@@ -48,3 +48,6 @@ pub const ELEMENTS_PER_TICK: usize = 64;
 
 /// Bytes of headers a reply may have.
 pub const REPLY_HEADER_BYTES_MAX: usize = 64 * 1024;
+
+/// Memory the output of a `transform` may take, in bytes: a little less than a frame carries.
+pub const TRANSFORMED_BYTES_MAX: usize = 15 * 1024 * 1024;

@@ -18,7 +18,7 @@ use crate::{fetch, response};
 #[derive(Debug)]
 pub(crate) enum Prepared {
     /// Nothing to derive.
-    Hook,
+    Nothing,
     /// The request, if it is the same in every run.
     Fetch(Option<FetchCall>),
     /// The rules, or what is wrong with one of them.
@@ -30,7 +30,7 @@ pub(crate) enum Prepared {
 impl Prepared {
     fn new(definition: &Definition, config: &BlockConfig) -> Self {
         match config {
-            BlockConfig::Hook(_) => Self::Hook,
+            BlockConfig::Hook(_) | BlockConfig::Transform(_) => Self::Nothing,
             BlockConfig::Fetch(fetch) if fetch.has_templates() => Self::Fetch(None),
             // A request that cannot be made is made again in the run, which says why.
             BlockConfig::Fetch(fetch) => Self::Fetch(fetch::call(fetch, definition, None).ok()),
@@ -43,7 +43,7 @@ impl Prepared {
     pub(crate) fn call(&self) -> Option<&FetchCall> {
         match self {
             Self::Fetch(call) => call.as_ref(),
-            Self::Hook | Self::HtmlScraper(_) | Self::Response(_) => None,
+            Self::Nothing | Self::HtmlScraper(_) | Self::Response(_) => None,
         }
     }
 
@@ -51,7 +51,7 @@ impl Prepared {
     pub(crate) fn sends_input(&self) -> bool {
         match self {
             Self::Response(response) => response.sends_input(),
-            Self::Hook | Self::Fetch(_) | Self::HtmlScraper(_) => false,
+            Self::Nothing | Self::Fetch(_) | Self::HtmlScraper(_) => false,
         }
     }
 }

@@ -94,7 +94,11 @@ fn values_of(values: Values) -> serde_json::Result<Scope> {
     Ok(Scope {
         input: value(&values.input)?,
         hook: values.hook.as_ref().map(value).transpose()?,
-        blocks: values.blocks.iter().map(|(id, text)| Ok((Arc::from(&**id), value(text)?))).collect::<serde_json::Result<_>>()?,
+        blocks: values
+            .blocks
+            .iter()
+            .map(|(id, text)| Ok((Arc::from(&**id), value(text)?)))
+            .collect::<serde_json::Result<_>>()?,
         run: value(&values.run)?,
         item: None,
     })

@@ -35,6 +35,7 @@ fn run(state: RunState) -> RunSummary {
         created_at_ms: 1_500,
         updated_at_ms: 2_000,
         error: None,
+        pid: None,
     }
 }
 

@@ -122,7 +122,10 @@ impl<P: Clone> Kernel<P> {
         assert!(used <= self.memory.budget(), "heavy runs hold {used} bytes, more than there are");
         for (run, hold) in self.memory.holds().filter(|(_, hold)| hold.interrupted.is_some()) {
             assert!(hold.running.is_none(), "the worker of {run} runs one block and was stopped in another");
-            assert!(hold.offered.is_none_or(|block| Some(block) == hold.interrupted), "the worker of {run} is promised twice");
+            assert!(
+                hold.offered.is_none_or(|block| Some(block) == hold.interrupted),
+                "the worker of {run} is promised twice"
+            );
         }
         let idle = self.slots.free() > 0 && self.memory.first_that_fits(self.now).is_some();
         assert!(!idle, "a slot and memory are free, and a run waits for them");

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::core::Payload;
+use crate::heavy::account::Account;
 use crate::limits::INSPECT_OUTPUT_BYTES_MAX;
 use crate::registry::Program;
 
@@ -32,6 +33,7 @@ pub(crate) fn summary(control_block: &WorkflowControlBlock<Payload>, clock: &Clo
         created_at_ms: clock.unix_ms(control_block.created_at),
         updated_at_ms: clock.unix_ms(control_block.updated_at),
         error: control_block.error.as_deref().map(error_text),
+        pid: None,
     }
 }
 
@@ -41,6 +43,7 @@ pub(crate) fn inspect(
     control_block: &WorkflowControlBlock<Payload>,
     program: Option<&Program>,
     log: &[LogLine],
+    worker: Option<&Account>,
     clock: &Clock,
     now: Time,
 ) -> Value {
@@ -74,6 +77,7 @@ pub(crate) fn inspect(
         "createdAt": rfc3339(clock.unix_ms(control_block.created_at)),
         "updatedAt": rfc3339(clock.unix_ms(control_block.updated_at)),
         "blocks": blocks.collect::<Vec<_>>(),
+        "worker": worker.map(Account::to_json),
         "log": log,
     })
 }

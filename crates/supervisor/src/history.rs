@@ -7,6 +7,7 @@ use runlet_proto::ids::RunId;
 use serde_json::Value;
 
 use crate::core::Payload;
+use crate::heavy::account::Account;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_OUTPUT_BYTES_MAX, HISTORY_RUNS_MAX};
 use crate::run_record::RunLog;
 
@@ -15,6 +16,8 @@ use crate::run_record::RunLog;
 pub(crate) struct Remembered {
     pub(crate) control_block: WorkflowControlBlock<Payload>,
     pub(crate) log: RunLog,
+    /// Its last worker, if it had one.
+    pub(crate) worker: Option<Account>,
     /// Whether an input or output was too large to be remembered.
     pub(crate) shortened: bool,
     bytes: usize,
@@ -29,11 +32,16 @@ pub(crate) struct History {
 
 impl History {
     /// Takes a run in, and lets the oldest go as the bounds demand.
-    pub(crate) fn remember(&mut self, mut control_block: WorkflowControlBlock<Payload>, log: RunLog) {
+    pub(crate) fn remember(
+        &mut self,
+        mut control_block: WorkflowControlBlock<Payload>,
+        log: RunLog,
+        worker: Option<Account>,
+    ) {
         let (payload_bytes, shortened) = shorten(&mut control_block);
         let bytes = payload_bytes + log.bytes();
         self.bytes += bytes;
-        self.runs.push_back(Remembered { control_block, log, shortened, bytes });
+        self.runs.push_back(Remembered { control_block, log, worker, shortened, bytes });
         while self.runs.len() > HISTORY_RUNS_MAX || self.bytes > HISTORY_BYTES_MAX {
             let Some(oldest) = self.runs.pop_front() else { break };
             self.bytes -= oldest.bytes;
@@ -43,6 +51,11 @@ impl History {
     /// The remembered runs, newest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Remembered> {
         self.runs.iter().rev()
+    }
+
+    /// The account of the worker of a remembered run, which may end after the run.
+    pub(crate) fn worker_mut(&mut self, run: RunId) -> Option<&mut Account> {
+        self.runs.iter_mut().rev().find(|remembered| remembered.control_block.id == run)?.worker.as_mut()
     }
 
     /// One remembered run.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use runlet_fetch::Held;
 use runlet_proto::control::{LogLevel, LogLine};
 
+use crate::heavy::account::Account;
 use crate::inbound::ConnectionId;
 use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::registry::Program;
@@ -25,6 +26,8 @@ pub(crate) struct RunRecord {
     /// The budget of what it fetched and has not looked at yet. Never kept while the run waits for something else: a fetch
     /// may be waiting for this very budget.
     pub(crate) held: Vec<Held>,
+    /// Its last worker, if it has had one.
+    pub(crate) worker: Option<Account>,
 }
 
 /// One request of one connection.
@@ -51,6 +54,7 @@ impl RunRecord {
             log_followers: Vec::new(),
             log: RunLog::default(),
             held: Vec::new(),
+            worker: None,
         }
     }
 }

@@ -87,6 +87,7 @@ pub(crate) fn confine(socket: OwnedFd, supervisor: Pid) -> Result<(UnixStream, C
     let _ = setsid();
     let _ = chdir("/");
     let _ = SigSet::empty().thread_set_mask();
+    sys::forget_signal_handlers();
     let data_bytes = data_bytes().map_err(at(Step::Limits))?;
     limit_resources().map_err(at(Step::Limits))?;
     let other_user = become_nobody().map_err(at(Step::User))?;

@@ -103,7 +103,11 @@ const FATAL: &[c_long] = &[
 /// # Errors
 /// [`FilterError`]; nothing or only the first is in force then.
 pub(crate) fn install() -> Result<(), FilterError> {
-    let fatal = program(FATAL.iter().map(|&call| (call, Vec::new())).collect(), SeccompAction::Allow, SeccompAction::KillProcess)?;
+    let fatal = program(
+        FATAL.iter().map(|&call| (call, Vec::new())).collect(),
+        SeccompAction::Allow,
+        SeccompAction::KillProcess,
+    )?;
     let mut allowed: BTreeMap<c_long, Vec<SeccompRule>> = ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
     // Its own limits, which it can only lower; never those of another process. And the end of itself, which is how
     // abort(3) ends.

@@ -78,6 +78,15 @@ pub(crate) unsafe fn own(number: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
+/// Lets every signal do what it does by itself. The standard library watches for stack overflows, to say so on stderr before
+/// it aborts; a worker has nobody there, and its end is to be the signal's own.
+pub(crate) fn forget_signal_handlers() {
+    for signal in [libc::SIGSEGV, libc::SIGBUS, libc::SIGPIPE] {
+        // SAFETY: the default action runs no code of this process.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Ends the process without running anything more of it.
 pub(crate) fn exit_at_once(code: i32) -> ! {
     // SAFETY: _exit(2) takes a number and does not return.

@@ -6,6 +6,7 @@ pub mod block;
 pub mod definition;
 pub mod diagnostic;
 mod field;
+pub mod jq;
 pub mod limits;
 mod parse;
 mod schema;

@@ -75,3 +75,21 @@ pub const RETRY_DELAY_DEFAULT: Duration = Duration::from_millis(500);
 pub const RETRY_BACKOFF_DEFAULT: f64 = 2.0;
 /// `max_delay` of a retry policy.
 pub const RETRY_DELAY_MAX_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Longest jq program, in bytes.
+pub const JQ_BYTES_MAX: usize = 64 * 1024;
+
+/// Operators, brackets and words of a jq program that can nest.
+pub const JQ_LEVELS_MAX: usize = 2_000;
+
+/// Stack the jq compiler may need for one of them, in bytes: three times what was seen at most, without optimisation.
+pub(crate) const JQ_LEVEL_STACK_BYTES: usize = 64 * 1024;
+
+/// Stack the jq compiler needs for its own library, in bytes.
+pub(crate) const JQ_STACK_BYTES: usize = 1024 * 1024;
+
+/// Outputs of a jq program.
+pub const JQ_OUTPUTS_MAX: usize = 100_000;
+
+/// How deep an output of a jq program may be nested: as deep as JSON is read.
+pub(crate) const JQ_OUTPUT_DEPTH_MAX: usize = 127;

@@ -11,8 +11,9 @@ use runlet_proto::control::{
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
 use runlet_proto::hook::{HookAnswer, HookFailure, HookRequest, HttpReply, OnDisconnect, Respond, Route, RouteTable};
-use runlet_proto::ids::{Priority, RunId};
+use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
 use runlet_proto::state::{BlockStatus, Lane, RunState};
+use runlet_proto::worker::{Begin, Confinement, Ended, Forked, FromWorker, Payload, Program, ToWorker, Values};
 
 const RUN: RunId = RunId::from_u128(0x0193_2c07_1f3e_7abc_8def_0123_4567_89ab);
 
@@ -88,6 +89,7 @@ fn run() -> RunSummary {
         created_at_ms: 6,
         updated_at_ms: 7,
         error: None,
+        pid: Some(8),
     }
 }
 
@@ -277,4 +279,55 @@ pub(super) fn bodies() -> Vec<Body> {
 
 pub(super) fn body_forms() -> Vec<BodyAs> {
     vec![BodyAs::Auto, BodyAs::Text, BodyAs::Bytes]
+}
+
+pub(super) fn payloads() -> Vec<Payload> {
+    vec![
+        Payload::Json(Bytes::from_static(b"{}")),
+        Payload::Hook(Box::new(HookRequest {
+            workflow: "shop".into(),
+            respond: Respond::AtOnce,
+            method: "GET".into(),
+            path: "/hook/shop".into(),
+            params: vec![],
+            query: String::new(),
+            headers: vec![],
+            body: Bytes::new(),
+        })),
+        Payload::Reply(Box::new(HttpReply { status: 204, headers: vec![pair("a", "b")], body: Bytes::new() })),
+    ]
+}
+
+pub(super) fn to_worker() -> Vec<ToWorker> {
+    let values = Values {
+        input: Bytes::from_static(b"1"),
+        hook: Some(Bytes::from_static(b"{}")),
+        blocks: vec![("a".into(), Bytes::from_static(b"2"))],
+        run: Bytes::from_static(b"{}"),
+    };
+    let input = Payload::Json(Bytes::from_static(b"null"));
+    vec![
+        ToWorker::Run(Box::new(Program { source: source(), memory_bytes_max: 1, cpu_s_max: 2 })),
+        ToWorker::Begin(Box::new(Begin { block: BlockIndex(1), attempt: Attempt(2), input, scope: Some(values) })),
+        ToWorker::Answer { block: BlockIndex(1), attempt: Attempt(2), call: 3, answer: answers().swap_remove(1) },
+    ]
+}
+
+pub(super) fn from_worker() -> Vec<FromWorker> {
+    let (block, attempt) = (BlockIndex(1), Attempt(2));
+    vec![
+        FromWorker::Ready(Confinement { seccomp: true, landlock_abi: 6, other_user: false }),
+        FromWorker::Waiting { block, attempt, calls: vec![(3, calls().swap_remove(0))] },
+        FromWorker::Log { block, attempt, level: LogLevel::Info, text: "l".into() },
+        FromWorker::Finished { block, attempt, ended: Ended::Skipped },
+    ]
+}
+
+pub(super) fn ended() -> Vec<Ended> {
+    let failure = Failure::workflow("jq", "m");
+    vec![Ended::Completed(payloads().swap_remove(0)), Ended::Skipped, Ended::Failed(failure)]
+}
+
+pub(super) fn forked() -> Vec<Forked> {
+    vec![Forked::Worker { worker: 1, pid: 2 }, Forked::Failed { worker: 1, errno: 11 }]
 }

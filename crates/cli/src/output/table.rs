@@ -11,7 +11,8 @@ use super::time::{age, elapsed, now_unix_ms};
 /// `runlet ps`.
 pub(crate) fn runs(runs: &[RunSummary], headers: bool) -> String {
     let now = now_unix_ms();
-    let mut table = Table::new(&["RUN", "WORKFLOW", "STATE", "LANE", "PRI", "BLOCK", "TRY", "AGE", "DETAIL"], headers);
+    let mut table =
+        Table::new(&["RUN", "WORKFLOW", "STATE", "LANE", "PID", "PRI", "BLOCK", "TRY", "AGE", "DETAIL"], headers);
     for run in runs {
         let detail = run.blocked_on.as_ref().or(run.error.as_ref());
         table.row(vec![
@@ -19,6 +20,7 @@ pub(crate) fn runs(runs: &[RunSummary], headers: bool) -> String {
             Cell::new(&run.workflow),
             Cell::new(run.state).fg(colour(run.state)),
             Cell::new(run.lane),
+            Cell::new(run.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string())),
             Cell::new(run.priority),
             Cell::new(run.block.as_deref().unwrap_or("-")),
             Cell::new(run.attempt),
@@ -150,12 +152,13 @@ mod tests {
             created_at_ms: now_unix_ms(),
             updated_at_ms: now_unix_ms(),
             error: None,
+            pid: None,
         };
         let printed = runs(std::slice::from_ref(&run), true);
         let lines: Vec<_> = printed.lines().collect();
         assert_eq!(lines.len(), 2);
         assert!(lines[0].starts_with("RUN "));
-        assert!(lines[1].starts_with("01932c07-1f3e-7abc-8def-0123456789ab  headlines  BLOCKED  light  5"));
+        assert!(lines[1].starts_with("01932c07-1f3e-7abc-8def-0123456789ab  headlines  BLOCKED  light  -    5"));
         assert!(lines[1].ends_with("fetch localhost:4000"));
         assert_eq!(runs(&[run], false).lines().count(), 1);
     }

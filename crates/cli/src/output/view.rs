@@ -24,6 +24,7 @@ pub(crate) struct RunView<'a> {
     created_at: String,
     updated_at: String,
     error: Option<&'a str>,
+    pid: Option<u32>,
 }
 
 impl<'a> From<&'a RunSummary> for RunView<'a> {
@@ -41,6 +42,7 @@ impl<'a> From<&'a RunSummary> for RunView<'a> {
             created_at: rfc3339(run.created_at_ms),
             updated_at: rfc3339(run.updated_at_ms),
             error: run.error.as_deref(),
+            pid: run.pid,
         }
     }
 }

@@ -45,7 +45,12 @@ pub(crate) fn failure(exit: &Exit, killed: Option<&Killed>, memory_bytes_max: u6
         }
         (None, How::Signal(number)) => {
             let name = Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |it| it.to_string());
-            Failure::workflow("worker-signal", format!("the worker was ended by {name}"))
+            let failure = Failure::workflow("worker-signal", format!("the worker was ended by {name}"));
+            match number {
+                libc::SIGSEGV => failure
+                    .with_help("an access to memory that is not its own, as when the stack overflows: recurse less"),
+                _ => failure,
+            }
         }
         (None, How::Code(EXIT_PROTOCOL)) => {
             Failure::workflow("worker-protocol", "the worker did not understand what the supervisor told it")
@@ -54,9 +59,10 @@ pub(crate) fn failure(exit: &Exit, killed: Option<&Killed>, memory_bytes_max: u6
         (None, How::Code(code)) if EXIT_CONFINE.contains(&code) => {
             Failure::workflow("worker-confine", format!("the worker could not confine itself (exit code {code})"))
         }
-        (None, How::Code(code)) => {
-            Failure::workflow("worker-exit", format!("the worker ended with exit code {code} before its block was done"))
-        }
+        (None, How::Code(code)) => Failure::workflow(
+            "worker-exit",
+            format!("the worker ended with exit code {code} before its block was done"),
+        ),
         (None, How::Unknown) => Failure::workflow("worker-lost", "the worker could not be started"),
     }
 }

@@ -4,6 +4,7 @@
 //! become messages and signals, and what the worker says becomes events. Everything a worker says is judged first
 //! ([`judge`]): it executes what others chose, and may not be what it was.
 
+pub(crate) mod account;
 mod cause;
 mod judge;
 pub(crate) mod link;
@@ -21,6 +22,7 @@ use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
 use runlet_proto::worker::{Forked, FromWorker, Program, ToWorker};
 
+use self::account::Account;
 use self::cause::Killed;
 use self::link::{Heard, Told};
 use self::process::{Exit, Process};
@@ -60,7 +62,8 @@ impl Core {
                 continue;
             };
             let (plan, limits) = (&record.program.plan, record.program.definition.limits);
-            let cpu_s_max = limits.cpu.map_or(HEAVY_CPU_S_DEFAULT, |cpu| cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0));
+            let cpu_s_max =
+                limits.cpu.map_or(HEAVY_CPU_S_DEFAULT, |cpu| cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0));
             let job = Job { run, memory_bytes_max: plan.heavy_memory_bytes, cpu_s_max };
             let program = Program {
                 source: (*record.program.source).clone(),
@@ -72,9 +75,19 @@ impl Core {
                 self.workers.hungry.push_front(hungry);
                 return;
             };
+            let account = Account {
+                pid: worker.pid(),
+                confinement: worker.confinement.unwrap_or_default(),
+                memory_bytes_max: job.memory_bytes_max,
+                cpu_s_max: job.cpu_s_max,
+                exit: None,
+            };
             let told = worker.tell(Told::Message(ToWorker::Run(Box::new(program))))
                 && worker.tell(Told::Begin(hungry.attempt.attempt, hungry.assignment));
             debug_assert!(told, "an idle worker has room for two messages");
+            if let Some(record) = self.runs.get_mut(&run) {
+                record.worker = Some(account);
+            }
         }
     }
 
@@ -90,9 +103,10 @@ impl Core {
     }
 
     fn fork_worker(&mut self) -> std::io::Result<()> {
-        let program = self.zygote_program.clone().ok_or_else(|| {
-            std::io::Error::other("this supervisor was started without the means to make processes")
-        })?;
+        let program = self
+            .zygote_program
+            .clone()
+            .ok_or_else(|| std::io::Error::other("this supervisor was started without the means to make processes"))?;
         let worker = self.workers.next_id();
         let zygote = match &mut self.workers.zygote {
             Some(zygote) => zygote,
@@ -119,9 +133,7 @@ impl Core {
         let (worker, process) = match (forked, process) {
             (Forked::Worker { worker, pid }, Some(process)) => (WorkerId(worker), Process::new(pid, process)),
             (Forked::Worker { worker, .. }, None) => (WorkerId(worker), Err(std::io::ErrorKind::InvalidData.into())),
-            (Forked::Failed { worker, errno }, _) => {
-                (WorkerId(worker), Err(std::io::Error::from_raw_os_error(errno)))
-            }
+            (Forked::Failed { worker, errno }, _) => (WorkerId(worker), Err(std::io::Error::from_raw_os_error(errno))),
         };
         match process {
             Ok(process) => {
@@ -148,7 +160,10 @@ impl Core {
 
     /// The zygote is gone. Its workers live on; those it was still asked for will never be.
     pub(crate) fn zygote_lost(&mut self, error: Option<std::io::Error>) {
-        tracing::warn!(error = error.map(tracing::field::display), "the zygote is gone; a new one is started when it is needed");
+        tracing::warn!(
+            error = error.map(tracing::field::display),
+            "the zygote is gone; a new one is started when it is needed"
+        );
         self.workers.zygote = None;
         for worker in self.workers.unborn() {
             self.worker_exited(worker, Exit::UNKNOWN);
@@ -309,6 +324,13 @@ impl Core {
             }
             return;
         };
+        let account = match self.runs.get_mut(&run) {
+            Some(record) => record.worker.as_mut(),
+            None => self.history.worker_mut(run),
+        };
+        if let Some(account) = account {
+            (account.pid, account.exit) = (gone.pid, Some(gone.exit));
+        }
         let failure = cause::failure(&gone.exit, gone.killed.as_ref(), memory_bytes_max, cpu_s_max);
         self.attempts.retain(|id, active| id.run != run || !active.heavy);
         let random = (self.run_ids.next_random() >> 32) as u32;

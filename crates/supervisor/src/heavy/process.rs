@@ -135,7 +135,8 @@ mod tests {
     fn process(program: &str, arguments: &[&str]) -> Process {
         let pid = i32::try_from(Command::new(program).args(arguments).spawn().unwrap().id()).unwrap();
         // SAFETY: a number; the descriptor is new and ours.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(i32::try_from(libc::syscall(libc::SYS_pidfd_open, pid, 0)).unwrap()) };
+        let descriptor =
+            unsafe { OwnedFd::from_raw_fd(i32::try_from(libc::syscall(libc::SYS_pidfd_open, pid, 0)).unwrap()) };
         Process::new(pid, descriptor).unwrap()
     }
 

@@ -75,6 +75,7 @@ enum Stop {
 /// A worker that is gone.
 #[derive(Debug)]
 pub(crate) struct Gone {
+    pub(super) pid: Option<i32>,
     pub(super) run: Option<Job>,
     pub(super) exit: Exit,
     pub(super) killed: Option<Killed>,
@@ -244,6 +245,6 @@ impl Workers {
         {
             self.of_run.remove(&job.run);
         }
-        Some(Gone { run: found.run, exit, killed: found.killed })
+        Some(Gone { pid: found.pid(), run: found.run, exit, killed: found.killed })
     }
 }

@@ -38,14 +38,23 @@ impl Core {
             (Some(control_block), _) => {
                 let record = self.runs.get(&run);
                 let log = record.map(|record| record.log.lines()).unwrap_or_default();
-                control_block::inspect(control_block, record.map(|record| &record.program), &log, &self.clock, now)
+                let worker = record.and_then(|record| record.worker.as_ref());
+                let program = record.map(|record| &record.program);
+                control_block::inspect(control_block, program, &log, worker, &self.clock, now)
             }
             (None, Some(ended)) => {
                 let log = ended.log.lines();
                 let plan = &ended.control_block.plan;
                 let deployed = self.registry.get(&plan.workflow).map(|deployed| &deployed.program);
                 let program = deployed.filter(|program| program.definition.version == *plan.version);
-                let mut json = control_block::inspect(&ended.control_block, program, &log, &self.clock, now);
+                let mut json = control_block::inspect(
+                    &ended.control_block,
+                    program,
+                    &log,
+                    ended.worker.as_ref(),
+                    &self.clock,
+                    now,
+                );
                 if ended.shortened {
                     json["shortened"] = "inputs and outputs over 64 KiB are not kept once a run has ended".into();
                 }
@@ -90,7 +99,8 @@ impl Core {
     }
 
     pub(crate) fn summary(&self, control_block: &WorkflowControlBlock<Payload>) -> RunSummary {
-        control_block::summary(control_block, &self.clock, self.clock.now())
+        let pid = self.workers.pid_of_run(control_block.id).and_then(|pid| u32::try_from(pid).ok());
+        RunSummary { pid, ..control_block::summary(control_block, &self.clock, self.clock.now()) }
     }
 
     /// The run a person means: a whole id, or a beginning or an end of one that only one run has.

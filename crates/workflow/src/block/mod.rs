@@ -4,14 +4,16 @@ pub mod fetch;
 pub mod hook;
 pub mod html_scraper;
 pub mod response;
+pub mod transform;
 
 use crate::parse::config::Kind;
 
 /// The kinds by their names in a definition.
-pub(crate) static KINDS: [(&str, &Kind); 4] = [
+pub(crate) static KINDS: [(&str, &Kind); 5] = [
     ("hook", &hook::KIND),
     ("fetch", &fetch::KIND),
     ("html-scraper", &html_scraper::KIND),
+    ("transform", &transform::KIND),
     ("response", &response::KIND),
 ];
 
@@ -24,6 +26,8 @@ pub enum BlockConfig {
     Fetch(fetch::Fetch),
     /// HTML → JSON by CSS rules.
     HtmlScraper(html_scraper::HtmlScraper),
+    /// jq program.
+    Transform(transform::Transform),
     /// The reply.
     Response(response::Response),
 }
@@ -36,6 +40,7 @@ impl BlockConfig {
             Self::Hook(_) => "hook",
             Self::Fetch(_) => "fetch",
             Self::HtmlScraper(_) => "html-scraper",
+            Self::Transform(_) => "transform",
             Self::Response(_) => "response",
         }
     }
@@ -44,7 +49,7 @@ impl BlockConfig {
     #[must_use]
     pub fn has_templates(&self) -> bool {
         match self {
-            Self::Hook(_) | Self::HtmlScraper(_) => false,
+            Self::Hook(_) | Self::HtmlScraper(_) | Self::Transform(_) => false,
             Self::Fetch(fetch) => fetch.has_templates(),
             Self::Response(response) => response.has_templates(),
         }

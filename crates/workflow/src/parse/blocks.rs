@@ -11,8 +11,9 @@ use crate::block::fetch::Fetch;
 use crate::block::hook::Hook;
 use crate::block::html_scraper::HtmlScraper;
 use crate::block::response::Response;
-use crate::block::{BlockConfig, KINDS, fetch, hook, html_scraper, response};
-use crate::definition::{ForEach, OnError, Retry};
+use crate::block::transform::Transform;
+use crate::block::{BlockConfig, KINDS, fetch, hook, html_scraper, response, transform};
+use crate::definition::{ForEach, Isolation, OnError, Retry};
 use crate::field::{self, Field, Shape};
 use crate::template::{Expression, JsonTemplate};
 use crate::{limits, suggest, unavailable};
@@ -77,6 +78,8 @@ pub(crate) const ERROR_WORDS: [(&str, ErrorWord); 3] =
 pub(crate) struct Defaults {
     /// `on_error` of the definition.
     pub(crate) on_error: ErrorWord,
+    /// `isolation` of the definition.
+    pub(crate) isolation: Isolation,
     /// Whether there is a `response` block.
     pub(crate) has_response: bool,
 }
@@ -299,6 +302,12 @@ fn config(
             };
             Config::new(fields, None, &html_scraper::KIND, report).finish(&common, report);
             rules.map(BlockConfig::HtmlScraper)
+        }
+        "transform" => {
+            let config = Config::new(fields, parameter, &transform::KIND, report);
+            let transform = Transform::read(&config, defaults.isolation, report);
+            config.finish(&common, report);
+            transform.map(BlockConfig::Transform)
         }
         "response" => {
             let config = Config::new(fields, parameter, &response::KIND, report);

@@ -97,7 +97,11 @@ fn check_hooks(drafts: &[Draft], report: &mut Report<'_>) {
             // Without a path there was a finding already.
             Some(BlockConfig::Hook(hook)) if !hook.path.is_empty() => Some((draft, hook)),
             Some(
-                BlockConfig::Hook(_) | BlockConfig::Fetch(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Response(_),
+                BlockConfig::Hook(_)
+                | BlockConfig::Fetch(_)
+                | BlockConfig::HtmlScraper(_)
+                | BlockConfig::Transform(_)
+                | BlockConfig::Response(_),
             )
             | None => None,
         })

@@ -107,7 +107,7 @@ fn document(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Option<De
     structure::check(&root, report);
     let (head, drafts) = match value {
         Value::Array(_) => {
-            let drafts = block_list(root, ErrorWord::Fail, report);
+            let drafts = block_list(root, ErrorWord::Fail, Isolation::Auto, report);
             (Head::BARE, drafts)
         }
         Value::Object(object) => object_form(&Fields::new(object, Place::ROOT), report),
@@ -153,8 +153,7 @@ fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Optio
         isolation: fields
             .take("isolation")
             .and_then(|spot| {
-                let words =
-                    [("auto", Isolation::Auto), ("thread", Isolation::Thread), ("process", Isolation::Process)];
+                let words = [("auto", Isolation::Auto), ("thread", Isolation::Thread), ("process", Isolation::Process)];
                 spot.word(&words, report)
             })
             .unwrap_or(Isolation::Auto),
@@ -164,7 +163,7 @@ fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Optio
         on_error: fields.take("on_error").and_then(|spot| spot.word(&ERROR_WORDS, report)).unwrap_or(ErrorWord::Fail),
     };
     let drafts = match fields.take("blocks") {
-        Some(spot) => block_list(spot, head.on_error, report),
+        Some(spot) => block_list(spot, head.on_error, head.isolation, report),
         None => {
             fields.missing("blocks", "the list of blocks", report);
             None
@@ -242,7 +241,12 @@ fn name_of_file(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Optio
 }
 
 /// Reads all blocks. `None` when some are so wrong that nothing can be said about how they fit together.
-fn block_list(spot: Spot<'_, '_>, on_error: ErrorWord, report: &mut Report<'_>) -> Option<Vec<Draft>> {
+fn block_list(
+    spot: Spot<'_, '_>,
+    on_error: ErrorWord,
+    isolation: Isolation,
+    report: &mut Report<'_>,
+) -> Option<Vec<Draft>> {
     let list = spot.list("a list of blocks", report)?;
     if list.is_empty() || list.len() > limits::BLOCKS_MAX {
         let message = format!("expected 1 to {} blocks, found {}", limits::BLOCKS_MAX, list.len());
@@ -254,7 +258,7 @@ fn block_list(spot: Spot<'_, '_>, on_error: ErrorWord, report: &mut Report<'_>) 
     let mut complete = true;
     for (index, value) in list.iter().enumerate() {
         report.block = index;
-        match blocks::read(spot.element(index, value), Defaults { on_error, has_response }, report) {
+        match blocks::read(spot.element(index, value), Defaults { on_error, isolation, has_response }, report) {
             Some(draft) => drafts.push(draft),
             None => complete = false,
         }
@@ -284,7 +288,10 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
         .iter()
         .filter_map(|block| match &block.config {
             BlockConfig::Fetch(fetch) => fetch.literal_host(),
-            BlockConfig::Hook(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Response(_) => None,
+            BlockConfig::Hook(_)
+            | BlockConfig::HtmlScraper(_)
+            | BlockConfig::Transform(_)
+            | BlockConfig::Response(_) => None,
         })
         .collect();
     literal_hosts.sort_unstable();
