@@ -178,3 +178,24 @@ pub enum Forked {
         errno: i32,
     },
 }
+
+/// Exit codes of a worker by which the supervisor knows why it ended. No program of a user is executed in one, so nobody else
+/// chooses them.
+pub mod exit {
+    /// Its work is done, or is no longer wanted.
+    pub const DONE: i32 = 0;
+    /// It was refused memory.
+    pub const OUT_OF_MEMORY: i32 = 112;
+    /// It was told something it does not understand. The supervisor is of the same binary: a bug.
+    pub const PROTOCOL: i32 = 113;
+    /// It could not close what it inherited.
+    pub const DESCRIPTORS: i32 = 120;
+    /// It could not limit itself.
+    pub const LIMITS: i32 = 121;
+    /// It could not become another user.
+    pub const USER: i32 = 122;
+    /// It could not give up privileges.
+    pub const PRIVILEGES: i32 = 123;
+    /// The supervisor was gone before it was there.
+    pub const PARENT: i32 = 124;
+}

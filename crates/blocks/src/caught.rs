@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_failure_that_names_it() {
-        let failure = caught(|| panic!("on purpose, {}", 7)).map(|()| ()).unwrap_err();
+        let failure = caught(|| panic!("on purpose, {}", 7)).unwrap_err();
         assert_eq!(failure.code, "panic");
         assert!(failure.message.contains("on purpose, 7"), "{}", failure.message);
         assert_eq!(caught(|| 3), Ok(3));

@@ -69,7 +69,7 @@ impl Assignment {
     /// When a part of it is no JSON.
     pub fn from_begin(definition: Arc<Definition>, begin: Begin) -> serde_json::Result<Self> {
         let Begin { block, attempt: _, input, scope } = begin;
-        let scope = scope.map(values_of).transpose()?;
+        let scope = scope.as_ref().map(values_of).transpose()?;
         Ok(Self { definition, block, input: Output::from_payload(input)?, scope })
     }
 
@@ -89,7 +89,7 @@ fn text(value: &Value) -> Bytes {
     serde_json::to_vec(value).expect("a JSON value has text keys and finite numbers").into()
 }
 
-fn values_of(values: Values) -> serde_json::Result<Scope> {
+fn values_of(values: &Values) -> serde_json::Result<Scope> {
     let value = |text: &Bytes| serde_json::from_slice(text).map(Arc::new);
     Ok(Scope {
         input: value(&values.input)?,

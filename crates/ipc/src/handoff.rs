@@ -4,7 +4,7 @@
 //! that arrives is owned by whoever receives it and closed on exec (recvmsg(2), MSG_CMSG_CLOEXEC).
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
@@ -17,6 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::limits::HANDOFF_BYTES_MAX;
+use crate::socket::{own_received, watch_readable};
 
 /// One end, for code without a runtime.
 #[derive(Debug)]
@@ -37,16 +38,7 @@ impl Handoff {
     /// # Errors
     /// Whatever sendmsg(2) says; `InvalidInput` for a message that is too long.
     pub fn send<T: Serialize>(&self, message: &T, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let mut frame = Vec::with_capacity(HANDOFF_BYTES_MAX);
-        encode_frame(message, &mut frame).map_err(io::Error::other)?;
-        if frame.len() > HANDOFF_BYTES_MAX {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let raw: Vec<RawFd> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
-        let rights = [ControlMessage::ScmRights(&raw)];
-        let control = if raw.is_empty() { &rights[..0] } else { &rights[..] };
-        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&frame)], control, MsgFlags::MSG_NOSIGNAL, None)?;
-        Ok(())
+        send_to(&self.0, message, descriptor)
     }
 
     /// The next message, and the descriptor that came with it; `None` at the end.
@@ -54,30 +46,45 @@ impl Handoff {
     /// # Errors
     /// Whatever recvmsg(2) says; `InvalidData` for what is no message.
     pub fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<(T, Option<OwnedFd>)>> {
-        let mut bytes = [0; HANDOFF_BYTES_MAX];
-        let mut control = nix::cmsg_space!(RawFd);
-        let (count, descriptor) = {
-            let mut into = [IoSliceMut::new(&mut bytes)];
-            let received =
-                recvmsg::<()>(self.0.as_raw_fd(), &mut into, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
-            let mut descriptor = None;
-            for message in received.cmsgs()? {
-                if let ControlMessageOwned::ScmRights(raw) = message {
-                    for raw in raw {
-                        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it (unix(7)).
-                        descriptor = Some(unsafe { OwnedFd::from_raw_fd(raw) });
-                    }
-                }
-            }
-            (received.bytes, descriptor)
-        };
-        if count == 0 {
-            return Ok(None);
-        }
-        let payload = bytes.get(HEADER_BYTES..count).ok_or(io::ErrorKind::InvalidData)?;
-        let message = decode(payload).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        Ok(Some((message, descriptor)))
+        receive_from(&self.0)
     }
+}
+
+/// As [`Handoff::send`], on any end.
+fn send_to<T: Serialize>(socket: &OwnedFd, message: &T, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut frame = Vec::with_capacity(HANDOFF_BYTES_MAX);
+    encode_frame(message, &mut frame).map_err(io::Error::other)?;
+    if frame.len() > HANDOFF_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let raw: Vec<RawFd> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &rights[..0] } else { &rights[..] };
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&frame)], control, MsgFlags::MSG_NOSIGNAL, None)?;
+    Ok(())
+}
+
+/// As [`Handoff::receive`], on any end.
+fn receive_from<T: DeserializeOwned>(socket: &OwnedFd) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+    let mut bytes = [0; HANDOFF_BYTES_MAX];
+    let mut control = nix::cmsg_space!(RawFd);
+    let (count, descriptor) = {
+        let mut into = [IoSliceMut::new(&mut bytes)];
+        let received = recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
+        let mut descriptor = None;
+        for message in received.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(raw) = message {
+                descriptor = own_received(raw).or(descriptor);
+            }
+        }
+        (received.bytes, descriptor)
+    };
+    if count == 0 {
+        return Ok(None);
+    }
+    let payload = bytes.get(HEADER_BYTES..count).ok_or(io::ErrorKind::InvalidData)?;
+    let message = decode(payload).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    Ok(Some((message, descriptor)))
 }
 
 impl AsFd for Handoff {
@@ -99,15 +106,9 @@ impl From<OwnedFd> for Handoff {
     }
 }
 
-impl AsRawFd for Handoff {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
 /// One end on a tokio runtime.
 #[derive(Debug)]
-pub struct AsyncHandoff(AsyncFd<Handoff>);
+pub struct AsyncHandoff(AsyncFd<OwnedFd>);
 
 impl AsyncHandoff {
     /// Must be called within a tokio runtime.
@@ -116,9 +117,7 @@ impl AsyncHandoff {
     /// Whatever fcntl(2) or epoll_ctl(2) say.
     pub fn new(handoff: Handoff) -> io::Result<Self> {
         nix::fcntl::fcntl(&handoff, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
-        // SAFETY: the handoff owns its descriptor, always names the same one, and moves into the `AsyncFd`, out of which
-        // nothing takes it.
-        unsafe { AsyncFd::register_with_interest(handoff, Interest::READABLE) }.map(Self).map_err(io::Error::from)
+        watch_readable(handoff.0).map(Self)
     }
 
     /// Sends without waiting.
@@ -126,7 +125,7 @@ impl AsyncHandoff {
     /// # Errors
     /// As [`Handoff::send`]; `WouldBlock` when the peer has not read what was sent before.
     pub fn try_send<T: Serialize>(&self, message: &T, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        self.0.get_ref().send(message, descriptor)
+        send_to(self.0.get_ref(), message, descriptor)
     }
 
     /// As [`Handoff::receive`].
@@ -134,7 +133,7 @@ impl AsyncHandoff {
     /// # Errors
     /// As [`Handoff::receive`].
     pub async fn receive<T: DeserializeOwned>(&self) -> io::Result<Option<(T, Option<OwnedFd>)>> {
-        self.0.async_io(Interest::READABLE, Handoff::receive).await
+        self.0.async_io(Interest::READABLE, receive_from).await
     }
 }
 

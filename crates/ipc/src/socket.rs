@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 
@@ -89,4 +90,21 @@ fn watch(stream: UnixStream, interest: Interest) -> io::Result<AsyncFd<UnixStrea
     // SAFETY: the stream owns its descriptor, always names the same one, and moves into the `AsyncFd`, out of which
     // nothing here takes it: the descriptor stays open as long as it is registered.
     unsafe { AsyncFd::register_with_interest(stream, interest) }.map_err(io::Error::from)
+}
+
+/// Registers a descriptor of any other kind, for reading.
+pub(crate) fn watch_readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: as above; the `AsyncFd` gives out references only.
+    unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// Takes possession of descriptors that arrived with a message (unix(7), SCM_RIGHTS). Only the last is kept: nobody sends
+/// more than one.
+pub(crate) fn own_received(numbers: Vec<RawFd>) -> Option<OwnedFd> {
+    let mut kept = None;
+    for number in numbers {
+        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+        kept = Some(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+    kept
 }

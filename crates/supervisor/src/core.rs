@@ -130,7 +130,7 @@ impl Core {
             Inbound::Log { attempt, level, text } => self.log(attempt, level, text),
             Inbound::Forked { forked, process } => self.forked(forked, process),
             Inbound::ZygoteLost { error } => self.zygote_lost(error),
-            Inbound::FromWorker { worker, heard } => self.from_worker(worker, heard),
+            Inbound::FromWorker { worker, heard } => self.heard_from_worker(worker, heard),
             Inbound::WorkerClosed { worker, error } => self.worker_closed(worker, error),
             Inbound::WorkerOverdue { worker } => self.worker_overdue(worker),
             Inbound::WorkerExited { worker, exit } => self.worker_exited(worker, exit),

@@ -6,7 +6,7 @@
 //! decides whether that is enough.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use landlock::{
@@ -17,13 +17,10 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Pid, Uid, chdir, geteuid, getppid, setgroups, setresgid, setresuid, setsid};
-use runlet_proto::worker::Confinement;
+use runlet_proto::worker::{Confinement, exit};
 
 use crate::limits::{DESCRIPTORS_MAX, STACK_BYTES_MAX};
 use crate::{filter, memory, sys};
-
-/// The number the worker's socket has from now on.
-const SOCKET: i32 = 3;
 
 /// The user and group that everybody may be and nobody owns anything as: `nobody` and `nogroup` of Debian, and the kernel's
 /// own overflow ids (proc_sys_kernel(5)).
@@ -43,11 +40,11 @@ pub(crate) struct ConfineError {
 /// The steps that cannot be left out, numbered by the exit code that tells of their failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    Descriptors = 120,
-    Limits = 121,
-    User = 122,
-    Privileges = 123,
-    Parent = 124,
+    Descriptors = exit::DESCRIPTORS as isize,
+    Limits = exit::LIMITS as isize,
+    User = exit::USER as isize,
+    Privileges = exit::PRIVILEGES as isize,
+    Parent = exit::PARENT as isize,
 }
 
 impl std::fmt::Display for Step {
@@ -107,24 +104,8 @@ pub(crate) fn confine(socket: OwnedFd, supervisor: Pid) -> Result<(UnixStream, C
 
 /// Closes every descriptor but the socket; 0, 1 and 2 are the null device.
 fn keep_only(socket: OwnedFd) -> io::Result<UnixStream> {
-    let null: OwnedFd = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?.into();
-    // Two steps: the socket may stand where the null device is to come, and the other way round.
-    let (socket, null) = (lift(socket)?, lift(null)?);
-    sys::place(socket.as_fd(), SOCKET)?;
-    for number in 0..3 {
-        sys::place(null.as_fd(), number)?;
-    }
-    std::mem::forget((socket, null));
-    sys::close_from(SOCKET as u32 + 1)?;
-    // SAFETY: `place` has just made it, and everything that owned a descriptor was forgotten.
-    Ok(unsafe { sys::own(SOCKET) }.into())
-}
-
-/// The same descriptor with a number beyond those that are given out here.
-fn lift(descriptor: OwnedFd) -> io::Result<OwnedFd> {
-    let lifted = nix::fcntl::fcntl(&descriptor, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(SOCKET + 1))?;
-    // SAFETY: fcntl(2) has just made it for us.
-    Ok(unsafe { sys::own(lifted) })
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    sys::keep_only(socket, null.into()).map(UnixStream::from)
 }
 
 /// Writable private memory of this process, as RLIMIT_DATA counts it (setrlimit(2); `VmData`, proc_pid_status(5)).

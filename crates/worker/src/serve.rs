@@ -10,16 +10,10 @@ use runlet_ipc::{ReadError, WriteError};
 use runlet_proto::control::LogLevel;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::{Attempt, BlockIndex};
-use runlet_proto::worker::{Begin, Ended, FromWorker, Program, ToWorker};
+use runlet_proto::worker::{Begin, Ended, FromWorker, Program, ToWorker, exit};
 use runlet_workflow::Definition;
 
 use crate::confine::{Confined, limit_run};
-
-/// Exit code after the run, or when the supervisor wants no more of this worker.
-const EXIT_DONE: i32 = 0;
-
-/// Exit code of a worker that was told something it does not understand. The supervisor is of the same binary: a bug.
-const EXIT_PROTOCOL: i32 = 113;
 
 /// Why a worker ends before its socket does.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +34,8 @@ enum ServeError {
 pub(crate) fn serve(socket: UnixStream, confined: &Confined) -> i32 {
     let mut worker = Worker { connection: Connection::over(socket), definition: None };
     match worker.run(confined) {
-        Ok(()) => EXIT_DONE,
-        Err(_) => EXIT_PROTOCOL,
+        Ok(()) => exit::DONE,
+        Err(_) => exit::PROTOCOL,
     }
 }
 

@@ -1,7 +1,8 @@
-//! The system calls for which there is no safe wrapper; all `unsafe` of this crate but the allocator's.
+//! The system calls for which there is no safe wrapper; all `unsafe` of this crate.
 
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The two sides of a fork.
 pub(crate) enum Side {
@@ -47,35 +48,53 @@ pub(crate) fn fork_sibling() -> io::Result<Side> {
     }
 }
 
-/// Closes every descriptor from `first` on. For a process that is about to own nothing: what else believes to own one of
-/// them must never be dropped.
+/// The number of the one descriptor that is kept, beside the standard three.
+const KEPT: RawFd = 3;
+
+/// Closes every descriptor of the process but `kept`; 0, 1 and 2 become `null`. For a process that is about to own nothing:
+/// whatever else believes to own a descriptor must never be dropped.
 ///
 /// # Errors
-/// Whatever close_range(2) says.
-pub(crate) fn close_from(first: u32) -> io::Result<()> {
+/// Whatever dup2(2), fcntl(2) and close_range(2) say. The process is of no use then.
+pub(crate) fn keep_only(kept: OwnedFd, null: OwnedFd) -> io::Result<OwnedFd> {
+    // Two steps: either may stand where the other is to come.
+    let (lifted, lifted_null) = (lift(&kept)?, lift(&null)?);
+    place(lifted, KEPT)?;
+    for number in 0..KEPT {
+        place(lifted_null, number)?;
+    }
+    // Their numbers mean something else now, or nothing in a moment.
+    std::mem::forget((kept, null));
     // SAFETY: closing a descriptor touches no memory; the caller gave up everything that owns one.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, KEPT + 1, u32::MAX, 0) };
+    if closed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `place` has just made it, and nothing owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(KEPT) })
+}
+
+/// A copy of the descriptor with a number beyond those that are given out here.
+fn lift(descriptor: &OwnedFd) -> io::Result<RawFd> {
+    Ok(nix::fcntl::fcntl(descriptor, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(KEPT + 1))?)
 }
 
 /// Makes the descriptor number `at` a copy of `of`, whatever it was before.
-///
-/// # Errors
-/// Whatever dup2(2) says.
-pub(crate) fn place(of: BorrowedFd<'_>, at: RawFd) -> io::Result<()> {
-    use std::os::fd::AsRawFd as _;
+fn place(of: RawFd, at: RawFd) -> io::Result<()> {
     // SAFETY: duplicating a descriptor touches no memory; the caller gave up what had the number.
-    let result = unsafe { libc::dup2(of.as_raw_fd(), at) };
+    let result = unsafe { libc::dup2(of, at) };
     if result == at { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The descriptor with this number.
+/// Standard input as what it is: a socket that the process was started with.
 ///
-/// # Safety
-/// Nothing else owns it.
-pub(crate) unsafe fn own(number: RawFd) -> OwnedFd {
-    // SAFETY: the caller's promise.
-    unsafe { OwnedFd::from_raw_fd(number) }
+/// # Panics
+/// The second time.
+pub(crate) fn take_stdin() -> OwnedFd {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    assert!(!TAKEN.swap(true, Ordering::Relaxed), "stdin is taken once");
+    // SAFETY: number 0 is what the process was started with, and this is its one owner.
+    unsafe { OwnedFd::from_raw_fd(0) }
 }
 
 /// Lets every signal do what it does by itself. The standard library watches for stack overflows, to say so on stderr before

@@ -39,8 +39,7 @@ pub enum ZygoteError {
 pub fn run() -> Result<(), ZygoteError> {
     let supervisor = getppid();
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| ZygoteError::Bind(errno.into()))?;
-    // SAFETY: stdin is the socket the supervisor started this process with; nothing here reads it as a stream.
-    let handoff = Handoff::from(unsafe { sys::own(0) });
+    let handoff = Handoff::from(sys::take_stdin());
     if getppid() != supervisor {
         return Ok(());
     }

@@ -147,10 +147,10 @@ fn mistake(text: &str, expected: &str, found: &str) -> Mistake {
 }
 
 fn undefined_message(name: &str, what: &compile::Undefined) -> String {
-    match what {
-        compile::Undefined::Filter(arity) => format!("there is no function `{name}` with {arity} arguments"),
-        other => format!("there is no {} `{name}`", other.as_str()),
+    if let compile::Undefined::Filter(arity) = what {
+        return format!("there is no function `{name}` with {arity} arguments");
     }
+    format!("there is no {} `{name}`", what.as_str())
 }
 
 fn clip(text: &str) -> &str {

@@ -77,6 +77,12 @@ const LAYERS: &[Layer] = &[
         paths_never: &["TcpListener"],
     },
     Layer {
+        package: "runlet-worker",
+        ours: &["runlet-proto", "runlet-workflow", "runlet-ipc", "runlet-blocks"],
+        never: &["tokio", "hyper", "reqwest", "redis", "rusqlite", "clap", "bincode"],
+        paths_never: &["TcpStream", "TcpListener", "UdpSocket", "std::process::Command", "std::thread"],
+    },
+    Layer {
         package: "runlet-gateway",
         ours: &["runlet-proto", "runlet-ipc"],
         never: &["reqwest", "redis", "rusqlite", "clap", "scraper", "minijinja"],
@@ -84,7 +90,14 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "runlet",
-        ours: &["runlet-proto", "runlet-workflow", "runlet-ipc", "runlet-supervisor", "runlet-gateway"],
+        ours: &[
+            "runlet-proto",
+            "runlet-workflow",
+            "runlet-ipc",
+            "runlet-supervisor",
+            "runlet-gateway",
+            "runlet-worker",
+        ],
         never: &["redis", "rusqlite", "reqwest", "bincode"],
         paths_never: &[],
     },

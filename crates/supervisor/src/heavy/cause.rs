@@ -2,13 +2,9 @@
 
 use nix::sys::signal::Signal;
 use runlet_proto::failure::{Failure, FailureClass};
+use runlet_proto::worker::exit;
 
 use super::process::{Exit, How};
-
-/// Exit codes that a worker has a meaning for (`runlet-worker`, `memory.rs`, `serve.rs` and `confine.rs`).
-const EXIT_OUT_OF_MEMORY: i32 = 112;
-const EXIT_PROTOCOL: i32 = 113;
-const EXIT_CONFINE: std::ops::RangeInclusive<i32> = 120..=124;
 
 /// What the supervisor ended a worker for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +26,7 @@ pub(crate) fn failure(exit: &Exit, killed: Option<&Killed>, memory_bytes_max: u6
             class: FailureClass::Stopped,
             ..Failure::workflow("cancelled", "the worker was killed, since the attempt was given up")
         },
-        (None, How::Code(EXIT_OUT_OF_MEMORY)) => Failure::workflow(
+        (None, How::Code(exit::OUT_OF_MEMORY)) => Failure::workflow(
             "out-of-memory",
             format!("the worker was refused memory: the run may have {} MiB", memory_bytes_max.div_ceil(1 << 20)),
         )
@@ -52,11 +48,11 @@ pub(crate) fn failure(exit: &Exit, killed: Option<&Killed>, memory_bytes_max: u6
                 _ => failure,
             }
         }
-        (None, How::Code(EXIT_PROTOCOL)) => {
+        (None, How::Code(exit::PROTOCOL)) => {
             Failure::workflow("worker-protocol", "the worker did not understand what the supervisor told it")
                 .with_help("this is a bug in Runlet: please report it with the definition and the input")
         }
-        (None, How::Code(code)) if EXIT_CONFINE.contains(&code) => {
+        (None, How::Code(code @ exit::DESCRIPTORS..=exit::PARENT)) => {
             Failure::workflow("worker-confine", format!("the worker could not confine itself (exit code {code})"))
         }
         (None, How::Code(code)) => Failure::workflow(
@@ -80,9 +76,9 @@ mod tests {
     #[test]
     fn every_end_has_its_name() {
         for (how, code) in [
-            (How::Code(112), "out-of-memory"),
-            (How::Code(113), "worker-protocol"),
-            (How::Code(122), "worker-confine"),
+            (How::Code(exit::OUT_OF_MEMORY), "out-of-memory"),
+            (How::Code(exit::PROTOCOL), "worker-protocol"),
+            (How::Code(exit::USER), "worker-confine"),
             (How::Code(0), "worker-exit"),
             (How::Signal(libc::SIGXCPU), "cpu-limit"),
             (How::Signal(libc::SIGSYS), "seccomp"),

@@ -174,7 +174,7 @@ impl Core {
     }
 
     /// A worker said something.
-    pub(crate) fn from_worker(&mut self, worker: WorkerId, heard: Heard) {
+    pub(crate) fn heard_from_worker(&mut self, worker: WorkerId, heard: Heard) {
         let Some(found) = self.workers.get_mut(worker).filter(|found| !found.is_dying()) else { return };
         if let Heard::Message(FromWorker::Ready(confinement)) = heard {
             if found.confinement.is_some() {
@@ -261,7 +261,7 @@ impl Core {
         let Some((worker, found)) = self.workers.of_run_mut(run) else { return };
         found.go_on();
         for heard in std::mem::take(&mut found.heard) {
-            self.from_worker(worker, heard);
+            self.heard_from_worker(worker, heard);
         }
     }
 

@@ -70,7 +70,7 @@ impl Process {
 
     /// Waits for its end and takes it off the system's list. To be called once.
     pub(crate) async fn wait(&self) -> Exit {
-        let waited = self.descriptor.async_io(Interest::READABLE, |descriptor| reap(descriptor)).await;
+        let waited = self.descriptor.async_io(Interest::READABLE, reap).await;
         waited.unwrap_or_else(|error| {
             tracing::error!(pid = self.pid, %error, "a worker's end could not be waited for");
             Exit::UNKNOWN
@@ -134,9 +134,10 @@ mod tests {
 
     fn process(program: &str, arguments: &[&str]) -> Process {
         let pid = i32::try_from(Command::new(program).args(arguments).spawn().unwrap().id()).unwrap();
-        // SAFETY: a number; the descriptor is new and ours.
-        let descriptor =
-            unsafe { OwnedFd::from_raw_fd(i32::try_from(libc::syscall(libc::SYS_pidfd_open, pid, 0)).unwrap()) };
+        // SAFETY: numbers only (pidfd_open(2)).
+        let number = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        // SAFETY: the descriptor is new and ours.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(i32::try_from(number).unwrap()) };
         Process::new(pid, descriptor).unwrap()
     }
 
