@@ -22,8 +22,6 @@ pub fn caught<T>(resume: impl FnOnce() -> T) -> Result<T, Failure> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     #[test]

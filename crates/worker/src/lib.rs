@@ -3,7 +3,7 @@
 //!
 //! The supervisor starts `runlet zygote` once and hands it the worker's end of a socket for each worker it wants
 //! ([`zygote`]). The zygote has a single thread and never runs a block, so what it forks is as clean as itself. A worker
-//! ([`serve`]) is the supervisor's own child. It gives up whatever it could do harm with ([`confine`]) before it reads its
+//! (`serve.rs`) is the supervisor's own child. It gives up whatever it could do harm with (`confine.rs`) before it reads its
 //! first byte of work; it has no network and no files, and asks for what it needs by calls.
 
 mod confine;

@@ -222,3 +222,20 @@ fn a_run_id_is_used_once() {
     let again = runlet_kernel::Submit { run, plan: one("w"), input: String::new(), priority: None, observe: false };
     assert_eq!(driver.event(Event::Submit(again)), Err(Rejected::DuplicateRun { run }));
 }
+
+#[test]
+fn a_worker_that_was_stopped_in_a_block_goes_on_with_it_before_it_begins_another() {
+    let mut driver = Driver::new(1);
+    let run = driver.submit(&plan("w", vec![heavy("a", &[]), heavy("b", &[])]).into());
+    let rival = driver.submit(&one("rival"));
+    assert_eq!(driver.did(), [Did::Dispatch(run, 0)]);
+    driver.now = driver.now + Span(20);
+    driver.kernel.handle_timeout(driver.now);
+    assert_eq!(driver.did(), [Did::Preempt(run, 0)]);
+    driver.give_back(run, 0);
+    assert_eq!(driver.did(), [Did::Dispatch(rival, 0)]);
+    driver.complete(rival, 0);
+    assert_eq!(driver.did(), [Did::Ended(rival, RunState::Completed), Did::Continue(run, 0)]);
+    driver.complete(run, 0);
+    assert_eq!(driver.did(), [Did::Dispatch(run, 1)]);
+}

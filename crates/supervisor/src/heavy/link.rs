@@ -107,3 +107,110 @@ async fn in_place_or_aside<T: Send + 'static>(small: bool, convert: impl FnOnce(
     // Each worker has at most one of these in each direction, and the memory budget bounds the workers.
     tokio::task::spawn_blocking(convert).await.expect("conversions do not panic, and the runtime lives")
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed test is to panic")]
+
+    use std::io::{Read as _, Write as _};
+
+    use runlet_proto::codec::encode_frame;
+    use runlet_proto::frame::FRAME_BYTES_MAX;
+    use runlet_proto::ids::BlockIndex;
+    use runlet_proto::worker::Confinement;
+
+    use super::*;
+
+    const WORKER: WorkerId = WorkerId(1);
+
+    fn linked() -> (UnixStream, mpsc::Sender<Told>, mpsc::Receiver<Inbound>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (loop_queue, inbound) = mpsc::channel(4);
+        let told = start(WORKER, ours, loop_queue).unwrap();
+        (theirs, told, inbound)
+    }
+
+    fn frame(message: &FromWorker) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_frame(message, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// What the connection ended with, after `bytes` and the end.
+    async fn ended_with(bytes: &[u8]) -> Option<String> {
+        let (mut worker, _told, mut inbound) = linked();
+        worker.write_all(bytes).unwrap();
+        drop(worker);
+        loop {
+            let told = inbound.recv().await.unwrap();
+            if let Inbound::WorkerClosed { error, .. } = told {
+                return error;
+            }
+            assert!(matches!(told, Inbound::FromWorker { .. }), "{told:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_ends_the_connection_and_is_told() {
+        let too_long = u32::try_from(FRAME_BYTES_MAX + 1).unwrap().to_le_bytes();
+        for hostile in
+            [&u32::MAX.to_le_bytes()[..], &too_long, &[4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], b"GET / HTTP/1.1\r\n"]
+        {
+            assert!(ended_with(hostile).await.is_some(), "{hostile:?}");
+        }
+        // A worker that is killed in the middle of a message has done nothing wrong.
+        let ready = frame(&FromWorker::Ready(Confinement::default()));
+        assert_eq!(ended_with(&ready[..ready.len() - 1]).await, None);
+        assert_eq!(ended_with(&ready).await, None);
+        assert_eq!(ended_with(b"").await, None);
+    }
+
+    #[tokio::test]
+    async fn an_output_that_is_no_json_fails_its_block() {
+        for bytes in [1, CONVERTED_IN_PLACE_BYTES_MAX + 1] {
+            let (mut worker, _told, mut inbound) = linked();
+            let ended = Ended::Completed(Payload::Json(vec![b'['; bytes].into()));
+            worker
+                .write_all(&frame(&FromWorker::Finished { block: BlockIndex(0), attempt: Attempt(1), ended }))
+                .unwrap();
+            let Some(Inbound::FromWorker { heard: Heard::Finished(_, _, Err(failure)), .. }) = inbound.recv().await
+            else {
+                panic!("not a failure")
+            };
+            assert_eq!(failure.code, "worker-protocol");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_waits_in_the_socket_and_a_worker_that_does_not_read_is_found_out() {
+        let (worker, told, mut inbound) = linked();
+        worker.set_nonblocking(true).unwrap();
+        let log = frame(&FromWorker::Log {
+            block: BlockIndex(0),
+            attempt: Attempt(1),
+            level: runlet_proto::control::LogLevel::Info,
+            text: "x".repeat(60_000),
+        });
+        // Nobody takes what it says: it can write what the queue and the socket hold, and then no more.
+        let mut written = 0;
+        while let Ok(count) = (&worker).write(&log) {
+            written += count;
+            assert!(written < 64 << 20, "a flood is not held back");
+            tokio::task::yield_now().await;
+        }
+        assert!(inbound.recv().await.is_some());
+        let answer = || {
+            let answer =
+                runlet_proto::call::Answer::Failed(runlet_proto::failure::Failure::workflow("x", "y".repeat(10_000)));
+            Told::Message(ToWorker::Answer { block: BlockIndex(0), attempt: Attempt(1), call: 0, answer })
+        };
+        let mut sent = 0;
+        while told.try_send(answer()).is_ok() {
+            sent += 1;
+            assert!(sent < 100_000, "what a worker does not read is not bounded");
+            tokio::task::yield_now().await;
+        }
+        let mut first = [0; 4];
+        (&worker).read_exact(&mut first).unwrap();
+    }
+}
