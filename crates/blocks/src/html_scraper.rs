@@ -7,6 +7,7 @@ mod extract;
 mod frontier;
 mod page;
 mod parser;
+mod plain;
 mod roots;
 mod rules;
 mod selector;

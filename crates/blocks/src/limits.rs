@@ -40,6 +40,12 @@ pub const BRIEF_PAGE_BYTES_MAX: usize = 128 * 1024;
 /// Bytes parsed before it is first asked whether the rest of a page can matter.
 pub const PAGE_CHUNK_BYTES_MIN: usize = 512;
 
+/// Bytes behind the end of a chunk in which the end of a tag is looked for, so that no tag is torn.
+pub const TAG_BYTES_AWAITED: usize = 512;
+
+/// Names of tags and attributes a parser keeps ready.
+pub const TAG_NAMES_KEPT: usize = 64;
+
 /// Most bytes parsed between two ticks.
 pub const PAGE_CHUNK_BYTES_MAX: usize = 32 * 1_024;
 

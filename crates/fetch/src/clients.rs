@@ -8,8 +8,10 @@ use std::fs::Metadata;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::redirect::Policy;
 use rustls::crypto::CryptoProvider;
@@ -51,10 +53,18 @@ pub(crate) struct TlsSetting<'a> {
 #[derive(Debug)]
 pub(crate) struct Clients {
     parts: Parts,
-    anywhere: Client,
-    public: Client,
+    defaults: ArcSwap<Defaults>,
+    /// Whether connections have read bodies since the clients were made that grew their buffers.
+    swollen: AtomicBool,
     /// The most recently used one last.
     others: Mutex<Vec<(Key, Client)>>,
+}
+
+/// The clients of calls that say nothing about TLS, one for each reach.
+#[derive(Debug)]
+struct Defaults {
+    anywhere: Client,
+    public: Client,
 }
 
 /// What tells the clients apart beside the default ones.
@@ -109,23 +119,44 @@ impl Clients {
             headers: default_headers(&config.user_agent)?,
         };
         let verifier = Arc::new(parts.verifier(Vec::new()));
-        let anywhere = parts.build(Reach::Anywhere, Some(Arc::clone(&verifier)))?;
-        let public = parts.build(Reach::Public, Some(verifier))?;
-        Ok(Self { parts, anywhere, public, others: Mutex::default() })
+        let defaults = ArcSwap::from_pointee(parts.build_defaults(&verifier)?);
+        Ok(Self { parts, defaults, swollen: AtomicBool::new(false), others: Mutex::default() })
     }
 
     /// The client for URLs that need no TLS, or only the default setting.
-    pub(crate) fn default(&self, reach: Reach) -> &Client {
+    pub(crate) fn default(&self, reach: Reach) -> Client {
+        let defaults = self.defaults.load();
         match reach {
-            Reach::Anywhere => &self.anywhere,
-            Reach::Public => &self.public,
+            Reach::Anywhere => defaults.anywhere.clone(),
+            Reach::Public => defaults.public.clone(),
+        }
+    }
+
+    /// To be told of the length of each body that was read.
+    pub(crate) fn note_body(&self, bytes: usize) {
+        if bytes >= limits::SWELLING_BODY_BYTES {
+            self.swollen.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes idle connections whose buffers may have grown, by making the clients anew; a call under way keeps its own.
+    /// For a time without calls: the next one has to connect again.
+    pub(crate) fn close_swollen(&self) {
+        if !self.swollen.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let verifier = self.defaults.load().anywhere.verifier.clone();
+        // What was built once from the same parts is built again; and if not, the old clients are as good.
+        if let Some(Ok(defaults)) = verifier.map(|verifier| self.parts.build_defaults(&verifier)) {
+            self.defaults.store(Arc::new(defaults));
         }
     }
 
     /// The client for a TLS setting, made on its first use.
     pub(crate) async fn with(&self, reach: Reach, tls: TlsSetting<'_>) -> Result<Client, CaFileError> {
         let (key, file) = match (tls.verify, tls.ca_file) {
-            (true, None) => return Ok(self.default(reach).clone()),
+            (true, None) => return Ok(self.default(reach)),
             (false, _) => (Key { reach, trust: None }, None),
             (true, Some(path)) => {
                 let file = CaFile::look(path).await?;
@@ -217,6 +248,12 @@ impl Parts {
     fn verifier(&self, mut certificates: Vec<CertificateDer<'static>>) -> Verifier {
         certificates.extend_from_slice(&self.more);
         Verifier::new(Arc::clone(&self.system), certificates, Arc::clone(&self.provider))
+    }
+
+    fn build_defaults(&self, verifier: &Arc<Verifier>) -> Result<Defaults, ConfigError> {
+        let anywhere = self.build(Reach::Anywhere, Some(Arc::clone(verifier)))?;
+        let public = self.build(Reach::Public, Some(Arc::clone(verifier)))?;
+        Ok(Defaults { anywhere, public })
     }
 
     fn build(&self, reach: Reach, verifier: Option<Arc<Verifier>>) -> Result<Client, ConfigError> {

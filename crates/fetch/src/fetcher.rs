@@ -88,6 +88,7 @@ impl Fetcher {
             let mut share = self.shared.budget.share();
             let received = exchange::receive(response, &place, times, (call.body_bytes_max, call.body_as), &mut share);
             let (headers, bytes) = received.await?;
+            self.shared.clients.note_body(bytes.len());
             let elapsed = started.elapsed();
             let content_type = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
             let body = text::deliver(bytes, content_type.as_deref(), &request.url, encoding, call.body_as);
@@ -103,6 +104,12 @@ impl Fetcher {
         }
     }
 
+    /// Closes the idle connections to other servers if large bodies may have made their buffers large: each would keep up to
+    /// 400 KiB until it is closed for its age. For a time in which nothing is fetched.
+    pub fn close_swollen_connections(&self) {
+        self.shared.clients.close_swollen();
+    }
+
     /// Applies the address rule, and finds the client for where the request may go and whom it trusts.
     async fn client(
         &self,
@@ -114,7 +121,7 @@ impl Fetcher {
         let url = &place.request.url;
         let reach = self.shared.rule.judge(url, literal_hosts).map_err(|refused| place.refused(&refused))?;
         if url.scheme() != "https" {
-            return Ok(self.shared.clients.default(reach).clone());
+            return Ok(self.shared.clients.default(reach));
         }
         let preparing = self.tls_client(reach, place, call);
         match tokio::time::timeout_at(times.deadline, preparing).await {

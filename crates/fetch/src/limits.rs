@@ -48,8 +48,11 @@ pub(crate) const CONNECT_TIMEOUT_LAG: Duration = Duration::from_secs(1);
 
 /// Idle connections kept per server and pool. Between two bursts of fetches, while their pages are being worked on, all
 /// connections to a busy server are idle: fewer would be opened anew each time. Each may hold a read buffer of some 400 KiB
-/// until [`IDLE_CONNECTION_KEPT`] is over.
+/// until [`IDLE_CONNECTION_KEPT`] is over, or until nothing has been fetched for a moment.
 pub(crate) const IDLE_CONNECTIONS_PER_HOST_MAX: usize = 64;
+
+/// From such a body on a connection's read buffer has grown to several times its usual 8 KiB.
+pub(crate) const SWELLING_BODY_BYTES: usize = 64 * 1024;
 
 /// How long an idle connection is kept.
 pub(crate) const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(15);

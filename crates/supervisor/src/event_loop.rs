@@ -187,6 +187,7 @@ impl EventLoop {
         }
         if self.release_due().is_some_and(|due| due <= Instant::now()) {
             self.releases += 1;
+            self.core.fetcher.close_swollen_connections();
             release();
         }
     }

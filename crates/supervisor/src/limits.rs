@@ -71,9 +71,10 @@ pub const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a pool thread waits for work before it ends.
 pub const IDLE_THREAD_ENDS_AFTER: Duration = Duration::from_millis(300);
 
-/// How long after the last run memory is given back to the system: soon, and once more when idle connections to other
-/// servers have been closed, whose buffers may be large.
-pub const RELEASE_MEMORY_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(35)];
+/// How long after the last run memory is given back to the system: soon, when connections with large buffers are closed; once
+/// they are; and when all idle connections to other servers have been closed.
+pub const RELEASE_MEMORY_AFTER: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_millis(600), Duration::from_secs(35)];
 
 /// Idle workers that wait for a heavy run, once there was one.
 pub(crate) const WORKERS_SPARE: usize = 2;

@@ -11,15 +11,24 @@ use html5ever::local_name;
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::{TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
 use html5ever::tree_builder::{TreeBuilder, TreeBuilderOpts};
+use memchr::memchr;
 use scraper::Node;
 
 use super::frontier::Frontier;
+use super::plain::PlainTokens;
 use super::sink::{Excess, PageSink};
+use crate::limits::TAG_BYTES_AWAITED;
+
+/// What may stand before a text to tell its encoding (13.2.3.2 of the HTML standard).
+const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// A page being parsed.
 pub(super) struct Parser {
     tokenizer: Tokenizer<Tags>,
     buffer: BufferQueue,
+    plain: PlainTokens,
+    /// Whether the tokenizer is in the data state and has nothing left to read.
+    at_rest: bool,
     consumed: usize,
 }
 
@@ -51,8 +60,9 @@ impl TokenSink for Tags {
             self.roots.set(self.roots.get() + 1);
         }
         let result = self.builder.process_token(token, line);
-        if self.builder.sink.excess().is_some() && matches!(result, TokenSinkResult::Continue) && !self.ending.get() {
-            // The only answer after which the tokenizer returns to its caller with input left over.
+        if matches!(result, TokenSinkResult::Continue) && !self.ending.get() {
+            // The only answer after which the tokenizer returns to its caller with input left over. It is in the data
+            // state then, as after any other tag that is answered with `Continue`.
             return TokenSinkResult::Script(self.builder.sink.tree().root().id());
         }
         result
@@ -79,7 +89,13 @@ impl Parser {
             roots: Cell::new(0),
             ending: Cell::new(false),
         };
-        Self { tokenizer: Tokenizer::new(tags, TokenizerOpts::default()), buffer: BufferQueue::default(), consumed: 0 }
+        Self {
+            tokenizer: Tokenizer::new(tags, TokenizerOpts::default()),
+            buffer: BufferQueue::default(),
+            plain: PlainTokens::new(attributes),
+            at_rest: true,
+            consumed: 0,
+        }
     }
 
     fn tags(&self) -> &Tags {
@@ -106,20 +122,64 @@ impl Parser {
     pub(super) fn feed(&mut self, page: &str, chunk_bytes: usize) -> Result<(), Excess> {
         self.tags().chunk.set(self.consumed);
         self.tags().chunk_has_tag.set(false);
-        let end = chunk_end(page, self.consumed, chunk_bytes);
-        self.buffer.push_back(StrTendril::from_slice(&page[self.consumed..end]));
+        if page[self.consumed..].starts_with(BYTE_ORDER_MARK) {
+            // The tokenizer knows whether it is to be dropped.
+            self.at_rest = false;
+        }
+        let end = self.chunk_end(page, chunk_bytes);
+        let chunk = StrTendril::from_slice(&page[self.consumed..end]);
         self.consumed = end;
-        loop {
-            let result = self.tokenizer.feed(&self.buffer);
-            if let Some(excess) = self.sink().excess() {
-                return Err(excess);
-            }
-            match result {
-                TokenizerResult::Done => return Ok(()),
-                // Scripts are not run, and the text is decoded already.
-                TokenizerResult::Script(_) | TokenizerResult::EncodingIndicator(_) => {}
+        let mut at = 0;
+        while at < chunk.len() {
+            at = if self.at_rest { self.take_plain(&chunk, at) } else { self.tokenize(&chunk, at) };
+            self.sink().excess().map_or(Ok(()), Err)?;
+        }
+        Ok(())
+    }
+
+    /// Parses from byte `at` what is plain, and returns where that ends.
+    fn take_plain(&mut self, chunk: &StrTendril, at: usize) -> usize {
+        let Some((token, end)) = self.plain.token(chunk, at) else {
+            self.at_rest = false;
+            return at;
+        };
+        // Neither ends the data state: those tags are not plain.
+        let _ = self.tags().process_token(token, 1);
+        end
+    }
+
+    /// Lets the tokenizer parse from byte `at` to the end of the next tag, or of the chunk, and returns where it is.
+    fn tokenize(&mut self, chunk: &StrTendril, at: usize) -> usize {
+        let length = chunk.len() - at;
+        // A chunk is a part of a page, and those have at most 10 MiB.
+        self.buffer.push_back(chunk.subtendril(at as u32, length as u32));
+        match self.tokenizer.feed(&self.buffer) {
+            TokenizerResult::Done => chunk.len(),
+            // Scripts are not run, and the text is decoded already.
+            TokenizerResult::Script(_) | TokenizerResult::EncodingIndicator(_) => {
+                self.at_rest = true;
+                let mut left = 0;
+                while let Some(unread) = self.buffer.pop_front() {
+                    left += unread.len();
+                }
+                chunk.len() - left
             }
         }
+    }
+
+    /// Where the chunk ends that begins here: between two characters, behind a tag if one ends soon, and not before a byte order mark, which the
+    /// tokenizer drops at the beginning of whatever it is fed.
+    fn chunk_end(&self, page: &str, chunk_bytes: usize) -> usize {
+        let mut end = page.ceil_char_boundary(self.consumed.saturating_add(chunk_bytes.max(1)));
+        if self.at_rest {
+            let beyond = &page.as_bytes()[end..];
+            let near = &beyond[..beyond.len().min(TAG_BYTES_AWAITED)];
+            end += memchr(b'>', near).map_or(0, |at| at + 1);
+        }
+        while page[end..].starts_with(BYTE_ORDER_MARK) {
+            end += BYTE_ORDER_MARK.len();
+        }
+        end
     }
 
     /// Parses to the end what was fed.
@@ -157,15 +217,4 @@ impl Tracer for Handles {
     fn trace_handle(&self, handle: &NodeId) {
         self.0.borrow_mut().push(*handle);
     }
-}
-
-/// Where a chunk that begins at `start` ends: between two characters, and not before a byte order mark, which the
-/// tokenizer drops at the beginning of whatever it is fed.
-fn chunk_end(page: &str, start: usize, chunk_bytes: usize) -> usize {
-    const BYTE_ORDER_MARK: &str = "\u{feff}";
-    let mut end = page.ceil_char_boundary(start.saturating_add(chunk_bytes.max(1)));
-    while page[end..].starts_with(BYTE_ORDER_MARK) {
-        end += BYTE_ORDER_MARK.len();
-    }
-    end
 }

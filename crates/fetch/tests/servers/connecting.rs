@@ -144,6 +144,18 @@ async fn http1_connections_are_used_again() {
     assert_eq!(server.connections(), 1);
 }
 
+#[tokio::test]
+async fn connections_whose_buffers_grew_are_closed_on_demand() {
+    let server = Server::start(|seen| page(vec![b'x'; if seen.path == "/large" { 1 << 20 } else { 100 }])).await;
+    let fetcher = fetcher();
+    for (path, connections) in [("/small", 1), ("/small", 1), ("/large", 1), ("/small", 2), ("/small", 2)] {
+        fetcher.fetch(get(server.url("localhost", path))).await.unwrap();
+        settle().await;
+        assert_eq!(server.connections(), connections, "{path}");
+        fetcher.close_swollen_connections();
+    }
+}
+
 /// Lets everything run that is ready to, on this test's one thread.
 async fn settle() {
     for _ in 0..32 {
