@@ -43,6 +43,16 @@ pub enum Event<P> {
         /// The attempt.
         attempt: Attempt,
     },
+    /// A light attempt belongs in the heavy lane: it gave its slot back and dropped what it had done, if anything, and is
+    /// to be dispatched again there. Only what has made no calls can begin again.
+    Moved {
+        /// The run.
+        run: RunId,
+        /// The block.
+        block: BlockIndex,
+        /// The attempt.
+        attempt: Attempt,
+    },
     /// An attempt ended.
     Finished {
         /// The run.

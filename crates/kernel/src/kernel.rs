@@ -115,6 +115,7 @@ impl<P: Clone> Kernel<P> {
             Event::Waiting { run, block, attempt, on } => self.waiting(run, block, attempt, on),
             Event::Woken { run, block, attempt } => self.woken(run, block, attempt),
             Event::Yielded { run, block, attempt } => self.yielded(run, block, attempt),
+            Event::Moved { run, block, attempt } => self.moved(run, block, attempt),
             Event::Finished { run, block, attempt, result, random } => {
                 self.finished(run, block, attempt, result, random);
                 Ok(())
