@@ -70,7 +70,8 @@ impl<P: Clone> Kernel<P> {
         };
         self.check_memory(&self.table.get(key).control.plan)?;
         let control = self.table.block(key, block);
-        let (phase, stays) = (control.phase, control.called || control.lane == Lane::Heavy || self.is_brief(key, block));
+        let (phase, stays) =
+            (control.phase, control.called || control.lane == Lane::Heavy || self.is_brief(key, block));
         if stays || !matches!(phase, Phase::Running | Phase::Yielding) {
             return Err(Rejected::Illegal { run, block, phase: phase.as_str(), event: "moved" });
         }
@@ -90,7 +91,7 @@ impl<P: Clone> Kernel<P> {
     }
 
     /// Fails what was under way in the worker. What had been given up there is gone as well.
-    pub(crate) fn worker_lost(&mut self, run: RunId, failure: &Failure, random: u32) {
+    pub(crate) fn worker_lost(&mut self, run: RunId, failure: &Failure, random: u32, last: bool) {
         for _ in 0..self.memory.worker_gone(run) {
             self.slots.take_back();
         }
@@ -104,7 +105,11 @@ impl<P: Clone> Kernel<P> {
             let control = self.table.block(key, block);
             // What was moved and has not begun yet is in no worker.
             if control.phase.is_under_way() && control.lane == Lane::Heavy && !control.again {
-                let failed = self.fail_attempt(key, block, failure.clone(), random.wrapping_add(u32::from(block.0)));
+                let random = random.wrapping_add(u32::from(block.0));
+                let failed = match last {
+                    true => Some(self.fail_for_good(key, block, failure.clone())),
+                    false => self.fail_attempt(key, block, failure.clone(), random),
+                };
                 error = error.or(failed);
             }
         }

@@ -74,6 +74,8 @@ pub enum Event<P> {
         failure: Failure,
         /// A random number, for the jitter of a retry.
         random: u32,
+        /// Whether the run is to have no other: then it FAILED, whatever the policies of its blocks say.
+        last: bool,
     },
     /// A light run overran its CPU budget: its further blocks that are not brief use the heavy lane.
     Promote {

@@ -120,8 +120,8 @@ impl<P: Clone> Kernel<P> {
                 self.finished(run, block, attempt, result, random);
                 Ok(())
             }
-            Event::WorkerLost { run, failure, random } => {
-                self.worker_lost(run, &failure, random);
+            Event::WorkerLost { run, failure, random, last } => {
+                self.worker_lost(run, &failure, random, last);
                 Ok(())
             }
             Event::Promote { run } => self.promote(run),

@@ -25,7 +25,10 @@ fn a_moved_attempt_begins_again_as_the_same_one_in_the_heavy_lane() {
     moved(&mut driver, run, 0).expect("it can begin again");
     assert_eq!(driver.did(), [Did::Dispatch(run, 0)]);
     let control = driver.kernel.run(run).expect("it lives");
-    assert_eq!((control.lane, control.blocks[0].lane(), control.blocks[0].attempt), (Lane::Heavy, Lane::Heavy, Attempt(1)));
+    assert_eq!(
+        (control.lane, control.blocks[0].lane(), control.blocks[0].attempt),
+        (Lane::Heavy, Lane::Heavy, Attempt(1))
+    );
     assert!(moved(&mut driver, run, 0).is_err(), "it is there already");
     driver.complete(run, 0);
     assert_eq!(driver.did(), [Did::Ended(run, RunState::Completed)]);

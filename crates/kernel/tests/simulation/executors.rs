@@ -149,7 +149,8 @@ impl Executors {
 
     /// Everything in the worker of a run is gone.
     pub(crate) fn lose_worker(&mut self, run: RunId) {
-        let elsewhere = |executor: &Executor| executor.lane == Lane::Light || (executor.moves && executor.doing == Doing::Queued);
+        let elsewhere =
+            |executor: &Executor| executor.lane == Lane::Light || (executor.moves && executor.doing == Doing::Queued);
         self.attempts.retain(|who, executor| who.0 != run || elsewhere(executor));
         self.forget_memory(run);
     }

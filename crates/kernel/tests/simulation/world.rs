@@ -201,7 +201,8 @@ impl World {
         let heavy: Vec<_> = heavy.map(|(who, _)| who.0).collect();
         if let Some(run) = self.rng.pick(&heavy).copied() {
             let failure = Failure::upstream("worker-lost", "killed by signal 9");
-            self.handle(&Event::WorkerLost { run, failure, random: u32::MAX });
+            let last = self.rng.percent(20);
+            self.handle(&Event::WorkerLost { run, failure, random: u32::MAX, last });
         }
     }
 
