@@ -17,7 +17,10 @@ fn scraping(name: &str, url: &str, isolation: &str) -> Value {
 
 #[test]
 fn a_large_page_is_scraped_in_a_process_and_a_small_one_is_not() {
-    let large = format!("<h1>One</h1>{}<h1>Two</h1>", "<p>x</p>".repeat(400_000));
+    let large = format!(
+        "<h1>One</h1>{}<h1>Two</h1>",
+        "<p>some sixty characters of text, as a paragraph of a page has</p>".repeat(40_000)
+    );
     let upstream = Upstream::http(move |asked| match asked.target.as_str() {
         "/large" => Page::html(large.clone()).into(),
         _ => Page::html("<h1>Small</h1>").into(),
