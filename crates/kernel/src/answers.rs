@@ -10,7 +10,8 @@ use crate::action::Observation;
 use crate::kernel::Kernel;
 use crate::rejected::Rejected;
 use crate::table::Key;
-use crate::transition::{BlockEvent, RunEvent};
+use crate::time::Span;
+use crate::transition::{BlockEvent, Phase, RunEvent};
 
 impl<P: Clone> Kernel<P> {
     pub(crate) fn waiting(
@@ -61,8 +62,36 @@ impl<P: Clone> Kernel<P> {
         Ok(())
     }
 
+    /// Lets a light attempt begin again in the heavy lane; it stays the same attempt, with the limit it had.
+    pub(crate) fn moved(&mut self, run: RunId, block: BlockIndex, attempt: Attempt) -> Result<(), Rejected> {
+        let Some(key) = self.current(run, block, attempt) else {
+            self.late_pause(run, block, attempt);
+            return Ok(());
+        };
+        self.check_memory(&self.table.get(key).control.plan)?;
+        let control = self.table.block(key, block);
+        let (phase, stays) =
+            (control.phase, control.called || control.lane == Lane::Heavy || self.is_brief(key, block));
+        if stays || !matches!(phase, Phase::Running | Phase::Yielding) {
+            return Err(Rejected::Illegal { run, block, phase: phase.as_str(), event: "moved" });
+        }
+        if phase == Phase::Running {
+            // Nobody asked for its slot: that it is given back is as if somebody had.
+            self.advance(key, block, BlockEvent::Preempt);
+        }
+        self.advance(key, block, BlockEvent::Yield);
+        self.release_slot(key, block);
+        self.give_place_back(key, block);
+        let control = self.table.block_mut(key, block);
+        (control.lane, control.again, control.used) = (Lane::Heavy, true, Span(0));
+        self.table.get_mut(key).control.lane = Lane::Heavy;
+        self.enqueue(key, block);
+        self.settle(key);
+        Ok(())
+    }
+
     /// Fails what was under way in the worker. What had been given up there is gone as well.
-    pub(crate) fn worker_lost(&mut self, run: RunId, failure: &Failure, random: u32) {
+    pub(crate) fn worker_lost(&mut self, run: RunId, failure: &Failure, random: u32, last: bool) {
         for _ in 0..self.memory.worker_gone(run) {
             self.slots.take_back();
         }
@@ -74,8 +103,13 @@ impl<P: Clone> Kernel<P> {
         let mut error = None;
         for block in self.table.get(key).indices() {
             let control = self.table.block(key, block);
-            if control.phase.is_under_way() && control.lane == Lane::Heavy {
-                let failed = self.fail_attempt(key, block, failure.clone(), random.wrapping_add(u32::from(block.0)));
+            // What was moved and has not begun yet is in no worker.
+            if control.phase.is_under_way() && control.lane == Lane::Heavy && !control.again {
+                let random = random.wrapping_add(u32::from(block.0));
+                let failed = match last {
+                    true => Some(self.fail_for_good(key, block, failure.clone())),
+                    false => self.fail_attempt(key, block, failure.clone(), random),
+                };
                 error = error.or(failed);
             }
         }

@@ -43,6 +43,16 @@ pub enum Event<P> {
         /// The attempt.
         attempt: Attempt,
     },
+    /// A light attempt belongs in the heavy lane: it gave its slot back and dropped what it had done, if anything, and is
+    /// to be dispatched again there. Only what has made no calls can begin again.
+    Moved {
+        /// The run.
+        run: RunId,
+        /// The block.
+        block: BlockIndex,
+        /// The attempt.
+        attempt: Attempt,
+    },
     /// An attempt ended.
     Finished {
         /// The run.
@@ -64,6 +74,8 @@ pub enum Event<P> {
         failure: Failure,
         /// A random number, for the jitter of a retry.
         random: u32,
+        /// Whether the run is to have no other: then it FAILED, whatever the policies of its blocks say.
+        last: bool,
     },
     /// A light run overran its CPU budget: its further blocks that are not brief use the heavy lane.
     Promote {

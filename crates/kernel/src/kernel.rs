@@ -115,12 +115,13 @@ impl<P: Clone> Kernel<P> {
             Event::Waiting { run, block, attempt, on } => self.waiting(run, block, attempt, on),
             Event::Woken { run, block, attempt } => self.woken(run, block, attempt),
             Event::Yielded { run, block, attempt } => self.yielded(run, block, attempt),
+            Event::Moved { run, block, attempt } => self.moved(run, block, attempt),
             Event::Finished { run, block, attempt, result, random } => {
                 self.finished(run, block, attempt, result, random);
                 Ok(())
             }
-            Event::WorkerLost { run, failure, random } => {
-                self.worker_lost(run, &failure, random);
+            Event::WorkerLost { run, failure, random, last } => {
+                self.worker_lost(run, &failure, random, last);
                 Ok(())
             }
             Event::Promote { run } => self.promote(run),

@@ -46,7 +46,7 @@ impl<P: Clone> Kernel<P> {
         let plan = &run.control.plan.blocks[block.as_usize()];
         let (policy, on_error) = (plan.retry, plan.on_error);
         let control = &run.control.blocks[block.as_usize()];
-        let (tried, attempt) = (control.retries + 1, control.attempt);
+        let tried = control.retries + 1;
         if failure.retryable && tried < policy.attempts.min(ATTEMPTS_MAX) {
             let wished = failure.retry_after_ms.map_or(Span(0), Span::from_ms);
             self.end_attempt(key, block, BlockEvent::Retry, Some(failure));
@@ -55,11 +55,17 @@ impl<P: Clone> Kernel<P> {
             self.end_attempt(key, block, BlockEvent::Skip, Some(failure));
             self.release_dependents(key, block);
         } else {
-            let error = RunError { block: Some(self.block_id(key, block)), attempt, failure: failure.clone() };
-            self.end_attempt(key, block, BlockEvent::Fail, Some(failure));
-            return Some(error);
+            return Some(self.fail_for_good(key, block, failure));
         }
         None
+    }
+
+    /// The last failed attempt of a block; the cause is the run's.
+    pub(crate) fn fail_for_good(&mut self, key: Key, block: BlockIndex, failure: Failure) -> RunError {
+        let attempt = self.table.block(key, block).attempt;
+        let error = RunError { block: Some(self.block_id(key, block)), attempt, failure: failure.clone() };
+        self.end_attempt(key, block, BlockEvent::Fail, Some(failure));
+        error
     }
 
     /// A block is done: releases those that waited for it alone; after the last one the run is COMPLETED.

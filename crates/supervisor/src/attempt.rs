@@ -1,7 +1,7 @@
 //! Attempts under way: their executions, the answers that wait for them, and the flags a computing thread looks at.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use runlet_blocks::{CallId, Execution, Interrupted};
@@ -20,6 +20,8 @@ const DROPPED: u8 = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     wish: AtomicU8,
+    /// CPU time used up by the resumptions that are over, in microseconds.
+    pub(crate) cpu_us: AtomicU64,
     gate: Mutex<()>,
     changed: Condvar,
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::core::Payload;
 use crate::heavy::account::Account;
+use crate::lane::{self, MovedBlocks};
 use crate::limits::INSPECT_OUTPUT_BYTES_MAX;
 use crate::registry::Program;
 
@@ -44,13 +45,11 @@ pub(crate) fn inspect(
     program: Option<&Program>,
     log: &[LogLine],
     worker: Option<&Account>,
+    moved: &MovedBlocks,
     clock: &Clock,
     now: Time,
 ) -> Value {
-    let blocks = (0..control_block.blocks.len()).map(|index| {
-        let kind = program.and_then(|program| program.definition.blocks.get(index)).map(|block| block.config.kind());
-        block_json(index, kind, control_block, clock)
-    });
+    let blocks = (0..control_block.blocks.len()).map(|index| block_json(index, program, moved, control_block, clock));
     let error = control_block.error.as_ref().map(|error| {
         json!({
             "block": error.block.as_deref(),
@@ -82,8 +81,17 @@ pub(crate) fn inspect(
     })
 }
 
-fn block_json(index: usize, kind: Option<&str>, control_block: &WorkflowControlBlock<Payload>, clock: &Clock) -> Value {
+fn block_json(
+    index: usize,
+    program: Option<&Program>,
+    moved: &MovedBlocks,
+    control_block: &WorkflowControlBlock<Payload>,
+    clock: &Clock,
+) -> Value {
     let block = &control_block.blocks[index];
+    let kind = program.and_then(|program| program.definition.blocks.get(index)).map(|block| block.config.kind());
+    let moved = u16::try_from(index).ok().and_then(|index| moved.get(&BlockIndex(index))).copied();
+    let lane_reason = lane::reason(program, index, block.lane(), moved);
     let at = |time: Option<Time>| time.map(|time| rfc3339(clock.unix_ms(time)));
     let elapsed_ms = block.started_at.zip(block.ended_at).map(|(start, end)| (end - start).0 as f64 / 1_000.0);
     let dependencies: Vec<&str> = u16::try_from(index)
@@ -93,6 +101,8 @@ fn block_json(index: usize, kind: Option<&str>, control_block: &WorkflowControlB
         "id": &*block.id,
         "type": kind,
         "status": block.status.as_str(),
+        "lane": block.lane().to_string(),
+        "laneReason": lane_reason,
         "waitsOn": block.waits_on(),
         "input": block_input(&dependencies, control_block),
         "output": payload_json(block.output.as_ref()),

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::heavy::workers::Workers;
 use crate::history::History;
 use crate::inbound::{ConnectionId, Inbound};
+use crate::lane::Overran;
 use crate::outbox::Outbox;
 use crate::pool::Pool;
 use crate::registry::Registry;
@@ -35,6 +36,10 @@ pub(crate) struct Core {
     pub(crate) workers: Workers,
     /// The binary that is started as a zygote.
     pub(crate) zygote_program: Option<PathBuf>,
+    /// Memory that all heavy runs together may be allowed.
+    pub(crate) heavy_memory_bytes: u64,
+    /// Workflows that overran the light lane's budget.
+    pub(crate) overran: Overran,
     pub(crate) fetcher: Fetcher,
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     pub(crate) route_watchers: Vec<RequestId>,
@@ -127,6 +132,7 @@ impl Core {
             Inbound::Computed { attempt, execution, result } => self.computed(attempt, execution, result),
             Inbound::Parked { attempt } => self.parked(attempt),
             Inbound::Dropped { attempt } => self.dropped(attempt),
+            Inbound::Overran { attempt, dropped } => self.overran(attempt, dropped),
             Inbound::Log { attempt, level, text } => self.log(attempt, level, text),
             Inbound::Forked { forked, process } => self.forked(forked, process),
             Inbound::ZygoteLost { error } => self.zygote_lost(error),

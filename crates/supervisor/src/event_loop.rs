@@ -17,6 +17,7 @@ use crate::core::{Core, Ended, Phase};
 use crate::heavy::workers::Workers;
 use crate::history::History;
 use crate::inbound::Inbound;
+use crate::lane::Overran;
 use crate::limits::{FLUSH_DEADLINE, INBOUND_BATCH, INBOUND_MAX, RELEASE_MEMORY_AFTER};
 use crate::listen::accept_connections;
 use crate::pool::Pool;
@@ -83,6 +84,8 @@ fn new_core(config: &Config, loop_queue: &mpsc::Sender<Inbound>) -> Result<Core,
         pool: Pool::new(config.slots.get(), loop_queue.clone()),
         workers: Workers::default(),
         zygote_program: config.zygote.clone(),
+        heavy_memory_bytes: config.heavy_memory_bytes,
+        overran: Overran::default(),
         fetcher,
         connections: HashMap::new(),
         route_watchers: Vec::new(),

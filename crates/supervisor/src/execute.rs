@@ -27,6 +27,9 @@ impl Core {
             let failure = Failure::workflow("internal", "the run is unknown to the supervisor");
             return self.finish(attempt, Err(failure));
         };
+        if let Some(reason) = self.belongs_in_worker(attempt, &assignment) {
+            return self.move_to_worker(attempt, reason);
+        }
         self.resume(attempt, Active::new(Box::new(Execution::new(assignment))), Resume::Start);
     }
 
@@ -134,9 +137,10 @@ impl Core {
     fn resume_on_pool(&mut self, attempt: AttemptId, mut active: Active, execution: Box<Execution>, resume: Resume) {
         // How many compute at once is bounded by slots and places to be parked at.
         self.let_go(attempt.run);
+        let moves = self.runs.get(&attempt.run).is_some_and(|record| self.may_move(&record.program, attempt.block));
         let control = active.control.get_or_insert_default();
         control.go_on();
-        let assigned = Assigned { attempt, execution, resume, control: Arc::clone(control) };
+        let assigned = Assigned { attempt, execution, resume, moves, control: Arc::clone(control) };
         self.attempts.insert(attempt, active);
         if let Err(error) = self.pool.assign(assigned) {
             self.attempts.remove(&attempt);
@@ -206,7 +210,7 @@ impl Core {
     /// An attempt ended: its reply goes out at once, the rest is the kernel's.
     pub(crate) fn finish(&mut self, id: AttemptId, result: Result<Outcome, Failure>) {
         let AttemptId { run, block, attempt } = id;
-        let result = match result {
+        let result = match self.within_limits(run, result) {
             Ok(Outcome::Completed(output)) => {
                 if let Output::Reply(reply) = &output {
                     self.answer_hook(run, reply);

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::core::Payload;
 use crate::heavy::account::Account;
+use crate::lane::MovedBlocks;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_OUTPUT_BYTES_MAX, HISTORY_RUNS_MAX};
-use crate::run_record::RunLog;
+use crate::run_record::{RunLog, RunRecord};
 
 /// What is remembered of one run.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Remembered {
     pub(crate) log: RunLog,
     /// Its last worker, if it had one.
     pub(crate) worker: Option<Account>,
+    /// Its blocks that were moved to the heavy lane.
+    pub(crate) moved: MovedBlocks,
     /// Whether an input or output was too large to be remembered.
     pub(crate) shortened: bool,
     bytes: usize,
@@ -32,16 +35,12 @@ pub(crate) struct History {
 
 impl History {
     /// Takes a run in, and lets the oldest go as the bounds demand.
-    pub(crate) fn remember(
-        &mut self,
-        mut control_block: WorkflowControlBlock<Payload>,
-        log: RunLog,
-        worker: Option<Account>,
-    ) {
+    pub(crate) fn remember(&mut self, mut control_block: WorkflowControlBlock<Payload>, record: RunRecord) {
+        let RunRecord { log, worker, moved, .. } = record;
         let (payload_bytes, shortened) = shorten(&mut control_block);
         let bytes = payload_bytes + log.bytes();
         self.bytes += bytes;
-        self.runs.push_back(Remembered { control_block, log, worker, shortened, bytes });
+        self.runs.push_back(Remembered { control_block, log, worker, moved, shortened, bytes });
         while self.runs.len() > HISTORY_RUNS_MAX || self.bytes > HISTORY_BYTES_MAX {
             let Some(oldest) = self.runs.pop_front() else { break };
             self.bytes -= oldest.bytes;

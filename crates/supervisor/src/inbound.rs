@@ -45,6 +45,8 @@ pub(crate) enum Inbound {
     Parked { attempt: AttemptId },
     /// A pool thread gave its slot back with nothing kept: the attempt is to begin again.
     Dropped { attempt: AttemptId },
+    /// An attempt used up the light lane's budget of CPU time; if it can begin again, with nothing kept.
+    Overran { attempt: AttemptId, dropped: bool },
     /// A block wrote to its run's log.
     Log { attempt: AttemptId, level: LogLevel, text: String },
     /// The zygote forked a worker, or could not.

@@ -99,3 +99,22 @@ pub(crate) const HEAVY_MEMORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 /// How long a worker may live on after it closed its connection.
 pub(crate) const CLOSED_WORKER_ENDS_WITHIN: Duration = Duration::from_millis(200);
+
+/// Largest page, in bytes, that is scraped on a pool thread when the workflow leaves the choice: a fraction of a second of
+/// parsing. What lies between is a matter of taste; a worker costs a larger page little beside its parsing.
+pub(crate) const LIGHT_PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Most bytes that an attempt may take to a worker when it is moved there: in JSON they still fit a frame.
+pub(crate) const MOVED_BYTES_MAX: usize = 12 * 1024 * 1024;
+
+/// CPU time one attempt may use on pool threads before it, or its workflow, is moved to the heavy lane.
+pub(crate) const LIGHT_CPU_BUDGET: Duration = Duration::from_millis(200);
+
+/// How long a version of a workflow that overran that budget computes in the heavy lane only.
+pub(crate) const OVERRAN_FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
+
+/// Versions that are remembered to have overrun.
+pub(crate) const OVERRAN_WORKFLOWS_MAX: usize = 1_024;
+
+/// Workers one run may cost by their untimely ends; then it is quarantined.
+pub(crate) const WORKERS_PER_RUN_MAX: usize = 3;

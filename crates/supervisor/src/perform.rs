@@ -84,7 +84,7 @@ impl Core {
             self.forget_pending(follower);
             self.send(follower, Reply::LogEnd);
         }
-        self.history.remember(control_block, record.log, record.worker);
+        self.history.remember(control_block, record);
     }
 
     /// A `response` block answered: the client has its reply now, whatever the run does afterwards.

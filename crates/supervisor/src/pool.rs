@@ -19,12 +19,15 @@ use tokio::sync::mpsc;
 use crate::attempt::Control;
 use crate::inbound::{AttemptId, Inbound};
 use crate::limits::{IDLE_THREAD_ENDS_AFTER, POOL_STACK_BYTES};
+use crate::meter::Meter;
 
 /// A piece of compute for the pool: one resumption of one attempt.
 pub(crate) struct Assigned {
     pub(crate) attempt: AttemptId,
     pub(crate) execution: Box<Execution>,
     pub(crate) resume: Resume,
+    /// Whether the attempt can begin again in the heavy lane.
+    pub(crate) moves: bool,
     pub(crate) control: Arc<Control>,
 }
 
@@ -138,11 +141,17 @@ impl Shared {
 }
 
 fn compute(assigned: Assigned, shared: &Shared) -> Inbound {
-    let Assigned { attempt, mut execution, resume, control } = assigned;
-    let mut calls = PoolCalls { attempt, control: &control, shared, dropped: false };
+    let Assigned { attempt, mut execution, resume, moves, control } = assigned;
+    let meter = Meter::start(&control);
+    let mut calls =
+        PoolCalls { attempt, control: &control, shared, meter, moves, ends: Ends::ByItself, overran: false };
     let result = caught(|| execution.resume(resume, &mut calls));
-    if calls.dropped {
-        return Inbound::Dropped { attempt };
+    let PoolCalls { meter, ends, .. } = calls;
+    meter.stop(&control);
+    match ends {
+        Ends::ByItself => {}
+        Ends::Dropped => return Inbound::Dropped { attempt },
+        Ends::Moved => return Inbound::Overran { attempt, dropped: true },
     }
     let execution = matches!(result, Ok(Step::Wait(_))).then_some(execution);
     Inbound::Computed { attempt, execution, result }
@@ -153,18 +162,48 @@ struct PoolCalls<'a> {
     attempt: AttemptId,
     control: &'a Control,
     shared: &'a Shared,
-    /// The block was told to end, for the attempt to begin again.
-    dropped: bool,
+    meter: Meter,
+    moves: bool,
+    ends: Ends,
+    /// Its overrun has been told.
+    overran: bool,
+}
+
+/// What is to become of an attempt whose resumption has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// What it says.
+    ByItself,
+    /// It was told to end, to begin again.
+    Dropped,
+    /// It was told to end, to begin again in the heavy lane.
+    Moved,
+}
+
+impl PoolCalls<'_> {
+    /// Ends an attempt that has used up its budget if it can begin again; of any other it is only told.
+    fn check_budget(&mut self) -> Result<(), Interrupted> {
+        if self.overran || !self.meter.is_over() {
+            return Ok(());
+        }
+        self.overran = true;
+        if self.moves {
+            self.ends = Ends::Moved;
+            return Err(Interrupted);
+        }
+        let _ = self.shared.loop_queue.blocking_send(Inbound::Overran { attempt: self.attempt, dropped: false });
+        Ok(())
+    }
 }
 
 impl Calls for PoolCalls<'_> {
     fn tick(&mut self) -> Result<(), Interrupted> {
         if self.control.is_undisturbed() {
-            return Ok(());
+            return self.check_budget();
         }
         self.control.check()?;
         if self.control.is_dropped() {
-            self.dropped = true;
+            self.ends = Ends::Dropped;
             return Err(Interrupted);
         }
         self.shared.parked.fetch_add(1, Ordering::Relaxed);
@@ -204,7 +243,7 @@ mod tests {
 
     fn assigned(block: u16) -> Assigned {
         let attempt = AttemptId { run: RunId::from_u128(1), block: BlockIndex(block), attempt: Attempt(1) };
-        Assigned { attempt, execution: scraping(), resume: Resume::Start, control: Arc::default() }
+        Assigned { attempt, execution: scraping(), resume: Resume::Start, moves: true, control: Arc::default() }
     }
 
     #[test]

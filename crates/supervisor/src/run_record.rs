@@ -6,7 +6,9 @@ use runlet_fetch::Held;
 use runlet_proto::control::{LogLevel, LogLine};
 
 use crate::heavy::account::Account;
+use crate::heavy::quarantine::Deaths;
 use crate::inbound::ConnectionId;
+use crate::lane::MovedBlocks;
 use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::registry::Program;
 
@@ -28,6 +30,10 @@ pub(crate) struct RunRecord {
     pub(crate) held: Vec<Held>,
     /// Its last worker, if it has had one.
     pub(crate) worker: Option<Account>,
+    /// What its workers died of.
+    pub(crate) deaths: Deaths,
+    /// Its blocks that were moved to the heavy lane.
+    pub(crate) moved: MovedBlocks,
 }
 
 /// One request of one connection.
@@ -55,6 +61,8 @@ impl RunRecord {
             log: RunLog::default(),
             held: Vec::new(),
             worker: None,
+            deaths: Deaths::default(),
+            moved: MovedBlocks::new(),
         }
     }
 }
@@ -64,6 +72,7 @@ impl RunRecord {
 pub(crate) struct RunLog {
     lines: VecDeque<LogLine>,
     written: u64,
+    written_bytes: u64,
     bytes: usize,
 }
 
@@ -80,6 +89,7 @@ impl RunLog {
             self.bytes -= oldest.text.len();
         }
         self.written += 1;
+        self.written_bytes += text.len() as u64;
         self.bytes += text.len();
         self.lines.push_back(LogLine { sequence: self.written, at_ms, block, level, text });
         &self.lines[self.lines.len() - 1]
@@ -87,6 +97,11 @@ impl RunLog {
 
     pub(crate) fn lines(&self) -> Vec<LogLine> {
         self.lines.iter().cloned().collect()
+    }
+
+    /// Bytes of text ever written.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes
     }
 
     /// Bytes of text held.

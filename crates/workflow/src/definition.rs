@@ -52,6 +52,10 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// CPU time.
     pub cpu: Option<Duration>,
+    /// Bytes that the output of one block may take.
+    pub output_bytes: Option<u64>,
+    /// Bytes that the blocks of one run may write to its log.
+    pub log_bytes: Option<u64>,
 }
 
 /// One block.

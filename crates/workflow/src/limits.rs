@@ -28,6 +28,8 @@ pub const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 pub const REDIRECTS_MAX: u16 = 50;
 /// Largest memory limit of a run.
 pub const RUN_MEMORY_BYTES_MAX: u64 = 1024 * 1024 * 1024 * 1024;
+/// Largest limit of what a run may write to its log.
+pub const RUN_LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Largest request body a hook may take: it crosses to the supervisor in one frame of 16 MiB.
 pub const HOOK_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Largest body a fetch may take, after decompression.

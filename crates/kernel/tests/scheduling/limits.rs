@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use runlet_kernel::{Config, Event, Kernel, Plan, PlanBlock, PlanError, Rejected, Retry, Span};
+use runlet_kernel::{Config, Event, Kernel, OnError, Plan, PlanBlock, PlanError, Rejected, Retry, Span};
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::ids::{BlockIndex, RunId};
 use runlet_proto::state::{Lane, RunState};
@@ -90,13 +90,25 @@ fn a_lost_worker_fails_what_was_under_way_in_it() {
     driver.wait(run, 0);
     driver.did();
     let failure = Failure::upstream("worker-lost", "killed by signal 9");
-    driver.event(Event::WorkerLost { run, failure: failure.clone(), random: 1 }).expect("always taken");
+    driver.event(Event::WorkerLost { run, failure: failure.clone(), random: 1, last: false }).expect("always taken");
     assert_eq!((driver.did(), driver.state(run)), (vec![], RunState::Running), "the light block goes on");
     driver.pass();
     assert_eq!(driver.did(), [Did::Dispatch(run, 0)]);
-    driver.event(Event::WorkerLost { run, failure, random: 1 }).expect("always taken");
+    driver.event(Event::WorkerLost { run, failure, random: 1, last: false }).expect("always taken");
     assert_eq!(driver.did(), [Did::Cancel(run, 2), Did::Ended(run, RunState::Failed)]);
     assert_eq!(driver.kernel.counts().heavy_memory_used, 0);
+}
+
+#[test]
+fn a_run_that_has_had_its_last_worker_fails_whatever_its_policies_say() {
+    let mut driver = Driver::new(8);
+    let retry = Retry { attempts: 9, ..Retry::NEVER };
+    let patient = PlanBlock { retry, on_error: OnError::Skip, ..heavy("a", &[]) };
+    let run = driver.submit(&plan("w", vec![patient]).into());
+    driver.did();
+    let failure = Failure::upstream("quarantined", "three workers died");
+    driver.event(Event::WorkerLost { run, failure, random: 1, last: true }).expect("always taken");
+    assert_eq!(driver.did(), [Did::Ended(run, RunState::Failed)]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod driver;
+mod lanes;
 mod limits;
 mod long;
 mod order;

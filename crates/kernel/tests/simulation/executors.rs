@@ -38,6 +38,8 @@ pub(crate) struct Executor {
     pub(crate) called: bool,
     /// It never answers, until it is given up or its worker is lost.
     pub(crate) hangs: bool,
+    /// It was moved to the heavy lane and has not begun there.
+    pub(crate) moves: bool,
     /// Its answer is on the way.
     pub(crate) answered: bool,
 }
@@ -147,7 +149,9 @@ impl Executors {
 
     /// Everything in the worker of a run is gone.
     pub(crate) fn lose_worker(&mut self, run: RunId) {
-        self.attempts.retain(|who, executor| who.0 != run || executor.lane == Lane::Light);
+        let elsewhere =
+            |executor: &Executor| executor.lane == Lane::Light || (executor.moves && executor.doing == Doing::Queued);
+        self.attempts.retain(|who, executor| who.0 != run || elsewhere(executor));
         self.forget_memory(run);
     }
 
@@ -175,6 +179,7 @@ impl Executors {
         let last = known.attempts.insert(block, attempt).unwrap_or_default();
         if let Some(again) = self.attempts.get_mut(&who) {
             assert_eq!((again.doing, again.drops, again.lane), (Doing::Queued, true, lane), "{who:?} begins again");
+            again.moves = false;
             (again.doing, again.asked, again.drops, again.answered) = (Doing::Running, false, false, false);
             return;
         }
@@ -182,8 +187,8 @@ impl Executors {
         let brief = known.plan.blocks[block.as_usize()].brief;
         let (limit, workflow) = (known.plan.concurrency, Arc::clone(&known.plan.workflow));
         let doing = Doing::Running;
-        let (asked, kept, drops, called, hangs, answered) = (false, false, false, false, false, false);
-        let executor = Executor { doing, lane, brief, asked, kept, drops, called, hangs, answered };
+        let (asked, kept, drops, called, hangs, moves, answered) = (false, false, false, false, false, false, false);
+        let executor = Executor { doing, lane, brief, asked, kept, drops, called, hangs, moves, answered };
         assert!(self.attempts.insert(who, executor).is_none(), "{who:?} was dispatched twice");
         let under_way =
             |known: &&KnownRun| known.dispatched && known.ended.is_none() && known.plan.workflow == workflow;

@@ -131,6 +131,7 @@ impl World {
         let event = match (doing, self.rng.below(100)) {
             (Doing::Running, 0..30) => waiting(who),
             (Doing::Running, 30..70) if asked => yielded(who),
+            (Doing::Running, 70..76) => moved(who),
             (Doing::Waiting, 0..80) => woken(who),
             _ => finished(who, result(&mut self.rng)),
         };
@@ -200,7 +201,8 @@ impl World {
         let heavy: Vec<_> = heavy.map(|(who, _)| who.0).collect();
         if let Some(run) = self.rng.pick(&heavy).copied() {
             let failure = Failure::upstream("worker-lost", "killed by signal 9");
-            self.handle(&Event::WorkerLost { run, failure, random: u32::MAX });
+            let last = self.rng.percent(20);
+            self.handle(&Event::WorkerLost { run, failure, random: u32::MAX, last });
         }
     }
 
@@ -233,6 +235,7 @@ impl World {
             Event::Waiting { run, block, attempt, .. } => {
                 self.stops((*run, *block, *attempt), Doing::Waiting, taken, stale);
             }
+            Event::Moved { run, block, attempt } => self.moves((*run, *block, *attempt), taken, stale),
             Event::Yielded { run, block, attempt } => self.stops((*run, *block, *attempt), Doing::Queued, taken, stale),
             Event::Woken { run, block, attempt } => {
                 let executor = self.executors.attempts.get_mut(&(*run, *block, *attempt));
@@ -288,6 +291,28 @@ impl World {
         }
     }
 
+    /// An attempt gave its slot back, to begin again in the other lane.
+    fn moves(&mut self, who: Who, taken: &Result<(), Rejected>, stale: u64) {
+        let Some(executor) = self.executors.attempts.get_mut(&who) else {
+            return self.was_stale(&moved(who), taken, stale);
+        };
+        executor.answered = false;
+        match (executor.doing, executor.lane) {
+            (Doing::GivenUpRunning, Lane::Heavy) => executor.doing = Doing::GivenUp,
+            (Doing::GivenUpRunning, Lane::Light) => self.executors.remove(who),
+            (Doing::GivenUp, _) => {}
+            (Doing::Running, Lane::Light) if taken.is_ok() => {
+                assert!(!executor.called && !executor.brief, "{who:?} cannot begin again");
+                (executor.doing, executor.lane) = (Doing::Queued, Lane::Heavy);
+                (executor.asked, executor.kept, executor.drops, executor.moves) = (false, false, true, true);
+            }
+            (Doing::Running, Lane::Light) if !executor.called && !executor.brief => {
+                assert!(matches!(taken, Err(Rejected::OverMemoryBudget { .. })), "{taken:?}");
+            }
+            (Doing::Running | Doing::Waiting | Doing::Queued, _) => assert!(taken.is_err(), "{who:?} was moved"),
+        }
+    }
+
     fn was_stale(&self, event: &Event<u64>, taken: &Result<(), Rejected>, stale: u64) {
         assert_eq!((taken, self.kernel.counts().stale), (&Ok(()), stale + 1), "{event:?} came too late");
     }
@@ -327,6 +352,10 @@ fn waiting((run, block, attempt): Who) -> Event<u64> {
 
 fn woken((run, block, attempt): Who) -> Event<u64> {
     Event::Woken { run, block, attempt }
+}
+
+fn moved((run, block, attempt): Who) -> Event<u64> {
+    Event::Moved { run, block, attempt }
 }
 
 fn yielded((run, block, attempt): Who) -> Event<u64> {

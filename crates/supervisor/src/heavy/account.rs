@@ -1,6 +1,7 @@
 //! What is kept of a run's worker for whoever looks at the run, while it lives and afterwards.
 
 use nix::sys::signal::Signal;
+use runlet_proto::ids::Attempt;
 use runlet_proto::worker::Confinement;
 use serde_json::{Value, json};
 
@@ -15,6 +16,10 @@ pub(crate) struct Account {
     pub(crate) cpu_s_max: u64,
     /// How it ended, once it has.
     pub(crate) exit: Option<Exit>,
+    /// The attempt it ended in the middle of, by the id of its block.
+    pub(crate) during: Option<(String, Attempt)>,
+    /// What workers of the run died of so far, this one included once it has.
+    pub(crate) deaths: Vec<String>,
 }
 
 impl Account {
@@ -31,7 +36,8 @@ impl Account {
                 How::Unknown => Value::Null,
             };
             let cpu_ms = exit.cpu.as_micros() as f64 / 1_000.0;
-            json!({ "how": how, "cpuMs": cpu_ms, "residentBytesMax": exit.resident_bytes_max })
+            let during = self.during.as_ref().map(|(block, attempt)| json!({ "block": block, "attempt": attempt.0 }));
+            json!({ "how": how, "during": during, "cpuMs": cpu_ms, "residentBytesMax": exit.resident_bytes_max })
         });
         json!({
             "pid": self.pid,
@@ -43,6 +49,7 @@ impl Account {
             },
             "limits": { "memoryBytes": self.memory_bytes_max, "cpuSeconds": self.cpu_s_max },
             "ended": ended,
+            "deaths": self.deaths,
         })
     }
 }

@@ -5,12 +5,15 @@ use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::worker::exit;
 
 use super::process::{Exit, How};
+use crate::quota::log_limit;
 
 /// What the supervisor ended a worker for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Killed {
     /// Its run ended, or its attempt was given up: whoever did that has said why.
     NoLongerNeeded,
+    /// Its run wrote more to its log than these bytes it may.
+    LogLimit(u64),
     /// It said something it must not say.
     Protocol(String),
 }
@@ -26,6 +29,7 @@ pub(crate) fn failure(exit: &Exit, killed: Option<&Killed>, memory_bytes_max: u6
             class: FailureClass::Stopped,
             ..Failure::workflow("cancelled", "the worker was killed, since the attempt was given up")
         },
+        (Some(Killed::LogLimit(most)), _) => log_limit(*most),
         (None, How::Code(exit::OUT_OF_MEMORY)) => Failure::workflow(
             "out-of-memory",
             format!("the worker was refused memory: the run may have {} MiB", memory_bytes_max.div_ceil(1 << 20)),
@@ -90,6 +94,7 @@ mod tests {
         // Whatever it died of: what counts is what it was killed for.
         let protocol = Killed::Protocol("a frame of 4 GiB".into());
         assert_eq!(code_of(How::Signal(libc::SIGKILL), Some(&protocol)), "worker-protocol");
+        assert_eq!(code_of(How::Signal(libc::SIGKILL), Some(&Killed::LogLimit(1))), "log-limit");
         assert_eq!(code_of(How::Signal(libc::SIGKILL), Some(&Killed::NoLongerNeeded)), "cancelled");
     }
 

@@ -9,6 +9,7 @@ mod cause;
 mod judge;
 pub(crate) mod link;
 pub(crate) mod process;
+pub(crate) mod quarantine;
 pub(crate) mod workers;
 mod zygote;
 
@@ -25,13 +26,15 @@ use runlet_proto::worker::{Forked, FromWorker, Program, ToWorker};
 use self::account::Account;
 use self::cause::Killed;
 use self::link::{Heard, Told};
-use self::process::{Exit, Process};
+use self::process::{Exit, How, Process};
 use self::workers::{Gone, Hungry, Job, WorkerId};
 use self::zygote::Zygote;
 use crate::attempt::Active;
 use crate::core::Core;
+use crate::execute::block_name;
 use crate::inbound::{AttemptId, Inbound};
 use crate::limits::{CLOSED_WORKER_ENDS_WITHIN, HEAVY_CPU_S_DEFAULT, WORKERS_SPARE};
+use crate::run_record::RunRecord;
 
 impl Core {
     /// Begins a heavy attempt, in the run's worker or, for its first, in one that is idle or still to be forked.
@@ -81,6 +84,8 @@ impl Core {
                 memory_bytes_max: job.memory_bytes_max,
                 cpu_s_max: job.cpu_s_max,
                 exit: None,
+                during: None,
+                deaths: record.deaths.causes().to_vec(),
             };
             let told = worker.tell(Told::Message(ToWorker::Run(Box::new(program))))
                 && worker.tell(Told::Begin(hungry.attempt.attempt, hungry.assignment));
@@ -216,6 +221,11 @@ impl Core {
             Heard::Message(FromWorker::Log { block, attempt, level, text }) => {
                 let attempt = self.attempt_of(AttemptId { run, block, attempt })?;
                 self.log(attempt, level, text);
+                if let Some(most) = self.runs.get(&run).and_then(RunRecord::log_limit_exceeded)
+                    && let Some(found) = self.workers.get_mut(worker)
+                {
+                    found.kill(Killed::LogLimit(most));
+                }
             }
             Heard::Message(FromWorker::Ready(_) | FromWorker::Finished { .. }) => {
                 return Err("it said something out of turn".into());
@@ -332,9 +342,27 @@ impl Core {
             (account.pid, account.exit) = (gone.pid, Some(gone.exit));
         }
         let failure = cause::failure(&gone.exit, gone.killed.as_ref(), memory_bytes_max, cpu_s_max);
+        let (failure, last) = self.count_death(run, gone, failure);
         self.attempts.retain(|id, active| id.run != run || !active.heavy);
         let random = (self.run_ids.next_random() >> 32) as u32;
-        self.report(Event::WorkerLost { run, failure, random });
+        self.report(Event::WorkerLost { run, failure, random, last });
+    }
+
+    /// Holds a worker's end against its run, if it is the run's doing. The failure that it is, and whether it is the last.
+    fn count_death(&mut self, run: RunId, gone: &Gone, failure: Failure) -> (Failure, bool) {
+        let computing = |id: &AttemptId, active: &Active| id.run == run && active.heavy && active.computing;
+        let during = self.attempts.iter().find(|(id, active)| computing(id, active)).map(|(id, _)| *id);
+        let Some(record) = self.runs.get_mut(&run) else { return (failure, false) };
+        let failure = match (&gone.killed, gone.exit.how) {
+            (Some(Killed::NoLongerNeeded | Killed::LogLimit(_)), _) => failure,
+            (None, How::Unknown) => Failure { retryable: true, ..failure },
+            (Some(Killed::Protocol(_)), _) | (None, How::Code(_) | How::Signal(_)) => record.deaths.count(failure),
+        };
+        if let Some(account) = &mut record.worker {
+            account.during = during.and_then(|id| Some((block_name(&record.program, id.block)?, id.attempt)));
+            account.deaths = record.deaths.causes().to_vec();
+        }
+        (failure, record.deaths.is_last())
     }
 
     /// Ends every worker, when the supervisor ends.

@@ -6,6 +6,7 @@ use runlet_proto::ids::RunId;
 
 use crate::control_block;
 use crate::core::{Core, Payload, Pending, Phase};
+use crate::lane::MovedBlocks;
 use crate::limits::RUNS_LISTED_MAX;
 use crate::reply::{RefusalExt as _, refusal};
 use crate::run_record::RequestId;
@@ -40,7 +41,9 @@ impl Core {
                 let log = record.map(|record| record.log.lines()).unwrap_or_default();
                 let worker = record.and_then(|record| record.worker.as_ref());
                 let program = record.map(|record| &record.program);
-                control_block::inspect(control_block, program, &log, worker, &self.clock, now)
+                let none = MovedBlocks::new();
+                let moved = record.map_or(&none, |record| &record.moved);
+                control_block::inspect(control_block, program, &log, worker, moved, &self.clock, now)
             }
             (None, Some(ended)) => {
                 let log = ended.log.lines();
@@ -52,6 +55,7 @@ impl Core {
                     program,
                     &log,
                     ended.worker.as_ref(),
+                    &ended.moved,
                     &self.clock,
                     now,
                 );

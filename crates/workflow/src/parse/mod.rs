@@ -28,6 +28,8 @@ use crate::{Diagnostic, limits, unavailable};
 const LIMITS_FIELDS: &[Field] = &[
     Field::new("memory", "Memory of one run.", Shape::Size),
     Field::new("cpu", "CPU time of one run.", Shape::Duration),
+    Field::new("output", "What the output of one block may take. Beyond it, the block fails.", Shape::Size),
+    Field::new("log", "What one run may write to its log. Beyond it, the run fails.", Shape::Size),
 ];
 
 /// The fields of the object form.
@@ -97,7 +99,7 @@ impl Head {
         isolation: Isolation::Auto,
         timeout: None,
         concurrency: None,
-        limits: Limits { memory_bytes: None, cpu: None },
+        limits: Limits { memory_bytes: None, cpu: None, output_bytes: None, log_bytes: None },
         on_error: ErrorWord::Fail,
     };
 }
@@ -196,6 +198,8 @@ fn run_limits(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Limits {
     let found = Limits {
         memory_bytes: fields.take("memory").and_then(|spot| spot.size(limits::RUN_MEMORY_BYTES_MAX, report)),
         cpu: fields.take("cpu").and_then(|spot| spot.timeout(report)),
+        output_bytes: fields.take("output").and_then(|spot| spot.size(limits::RUN_MEMORY_BYTES_MAX, report)),
+        log_bytes: fields.take("log").and_then(|spot| spot.size(limits::RUN_LOG_BYTES_MAX, report)),
     };
     fields.finish(&field::names(LIMITS_FIELDS), report);
     found

@@ -1,0 +1,64 @@
+//! What a run may put out, how many workers it may cost, and what is told of one that did not end well.
+
+use runlet_tests::runlet::Installation;
+use serde_json::{Value, json};
+
+fn inspect(installation: &Installation, run: &str) -> Value {
+    serde_json::from_str(&installation.ok(&["inspect", run])).expect("JSON")
+}
+
+#[test]
+fn a_run_that_costs_three_workers_is_quarantined() {
+    let installation = Installation::new();
+    let _running = installation.start_both();
+    let definition = json!({ "limits": { "memory": "32MiB" }, "blocks": [{ "id": "grow", "type": "transform",
+        "parameter": { "jq": "reduce range(infinite) as $i ([]; . + [$i])" },
+        "retry": { "attempts": 10, "delay": "1ms" }, "on_error": "skip" }] });
+    installation.deploy("grows", &definition);
+    let run = installation.run_detached("grows");
+    let failed = installation.wait_state(&run, "FAILED");
+    assert_eq!(failed["attempt"], 3, "{failed}");
+    let told = inspect(&installation, &run);
+    assert_eq!((&told["error"]["code"], &told["error"]["block"]), (&json!("quarantined"), &json!("grow")), "{told}");
+    let deaths = told["worker"]["deaths"].as_array().expect("a list");
+    assert_eq!(deaths.len(), 3, "{told}");
+    for death in deaths {
+        assert!(death.as_str().is_some_and(|death| death.starts_with("out-of-memory")), "{told}");
+        let message = told["error"]["message"].as_str().expect("a message");
+        assert!(message.contains(death.as_str().expect("text")), "{message}");
+    }
+    assert_eq!(told["worker"]["ended"]["during"], json!({ "block": "grow", "attempt": 3 }), "{told}");
+    assert!(told["log"].as_array().is_some(), "{told}");
+}
+
+#[test]
+fn an_output_and_a_log_have_the_limits_that_the_workflow_names() {
+    let installation = Installation::new();
+    let _running = installation.start_both();
+    let long = json!({ "limits": { "output": "1KiB" }, "blocks": [
+        { "type": "transform", "parameter": { "jq": "[range(1000) | tostring]" } }] });
+    installation.deploy("long", &long);
+    // Each selector that matches nothing is worth a line.
+    let rules: Vec<Value> =
+        (0..40).map(|at| json!({ "name": format!("n{at}"), "selector": format!(".missing-{at}") })).collect();
+    for (name, isolation) in [("talks", "auto"), ("talks-apart", "process")] {
+        let talks = json!({ "isolation": isolation, "limits": { "log": "256B" }, "blocks": [
+            { "type": "html-scraper", "input": "<p>x", "parameter": rules }] });
+        installation.deploy(name, &talks);
+    }
+    for (workflow, code) in [("long", "output-limit"), ("talks", "log-limit"), ("talks-apart", "log-limit")] {
+        let run = installation.run_detached(workflow);
+        let failed = installation.wait_state(&run, "FAILED");
+        assert_eq!(inspect(&installation, &run)["error"]["code"], code, "{failed}");
+    }
+}
+
+#[test]
+fn limits_are_named_in_the_schema() {
+    let schema = Installation::new().ok(&["schema"]);
+    let schema: Value = serde_json::from_str(&schema).expect("JSON");
+    let limits = &schema["oneOf"][1]["properties"]["limits"]["properties"];
+    for name in ["memory", "cpu", "output", "log"] {
+        assert!(limits[name]["description"].is_string(), "{name}: {limits}");
+    }
+}
