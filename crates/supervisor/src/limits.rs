@@ -81,7 +81,7 @@ pub(crate) const WORKERS_SPARE: usize = 2;
 /// Messages that may wait for a worker. More calls than these cannot be under way in one.
 pub(crate) const TO_WORKER_MAX: usize = 1_024;
 
-/// Calls that one message of a worker may make: as many as `parallel` of `for_each` may be.
+/// Calls that one attempt in a worker may have under way at once: as many as `parallel` of `for_each` may be.
 pub(crate) const CALLS_AT_ONCE_MAX: usize = 256;
 
 /// Inputs and outputs up to this size, in bytes, are converted for a worker without leaving the loop's thread.
