@@ -188,6 +188,11 @@ fn a_worker_that_never_comes_to_an_end_is_ended_by_the_time_its_block_has() {
             assert_eq!(told["error"]["code"], "timeout", "{act}: {told}");
             assert_eq!(told["error"]["block"], block, "{act}: {told}");
         }
+        // A flood is cut down to its last lines: the run that wrote it, and those before it, are still remembered.
+        let flooded = arena.attack("slow-attack", "flood");
+        assert!(flooded["log"].as_array().is_some_and(|lines| lines.len() > 1), "{flooded}");
+        let remembered = arena.installation.json(&["ps", "-a", "-w", "slow-attack"]);
+        assert_eq!(remembered.as_array().map(Vec::len), Some(5), "{remembered}");
     });
 }
 
@@ -210,8 +215,7 @@ fn what_a_worker_is_not_allowed_is_refused_and_it_goes_on() {
 
 #[test]
 fn calls_under_way_are_bounded() {
-    let gate = Gate::closed();
-    let held = gate.clone();
+    let held = Gate::closed();
     let first = AtomicBool::new(true);
     let upstream = Upstream::http(move |_| match first.swap(false, Ordering::Relaxed) {
         true => Page::html("").into(),

@@ -47,6 +47,10 @@ pub const HISTORY_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// Log lines kept of one run; the oldest go first.
 pub const LOG_LINES_MAX: usize = 1_000;
 
+/// Bytes of the log lines kept of one run; the oldest go first. A small part of [`HISTORY_BYTES_MAX`], so that a run that
+/// floods its log is remembered, and others beside it.
+pub const LOG_BYTES_MAX: usize = 256 * 1024;
+
 /// Bytes of one log line; the rest is cut off.
 pub const LOG_LINE_BYTES_MAX: usize = 4 * 1024;
 
