@@ -2,8 +2,10 @@
 //!
 //! A worker speaks first: [`FromWorker::Ready`], once it has confined itself. It is told what it is to execute by one
 //! [`ToWorker::Run`], then executes one attempt after the other. There is one connection for each worker and one worker for
-//! each run, so a message can only be about this run; attempts fence what is late within it. Whoever reads
-//! [`FromWorker`] reads hostile input: a worker may have been taken over by what it was given.
+//! each run, so a message can only be about this run; attempts fence what is late within it. No message names the supervisor
+//! that it is for: a connection is one end of a socketpair(2), which only its own supervisor has ever held and which ends
+//! with it, so that an epoch would tell nothing. Whoever reads [`FromWorker`] reads hostile input: a worker may have been
+//! taken over by what it was given.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

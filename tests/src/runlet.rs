@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -39,6 +41,7 @@ pub mod code {
 pub struct Installation {
     folder: TempDir,
     environment: Vec<(&'static str, OsString)>,
+    user: Option<u32>,
 }
 
 /// Supervisor and gateway, started one by one.
@@ -60,7 +63,18 @@ impl Installation {
     #[must_use]
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("runlet-test-").tempdir().expect("a temporary folder");
-        Self { folder, environment: Vec::new() }
+        Self { folder, environment: Vec::new(), user: None }
+    }
+
+    /// The same, everything in it run by this user, with a group of the same number. Only root can ask for that.
+    ///
+    /// # Panics
+    /// When the folder cannot be given to the user.
+    #[must_use]
+    pub fn of_user(mut self, user: u32) -> Self {
+        chown(self.folder(), Some(user), Some(user)).expect("root can give a folder away");
+        self.user = Some(user);
+        self
     }
 
     /// The same, with a certificate authority its supervisor trusts.
@@ -107,6 +121,9 @@ impl Installation {
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
         command.env("RUNLET_STATE", self.state()).env("RUNLET_SOCKET", self.socket());
         command.envs(self.environment.iter().map(|(key, value)| (*key, value)));
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command
     }
 
@@ -187,7 +204,13 @@ impl Installation {
     /// Starts a supervisor and waits until it is ready.
     #[must_use]
     pub fn supervisor(&self) -> Process {
-        let process = self.start(&["supervisor", "--drain", "20s"]);
+        self.supervisor_with(&[])
+    }
+
+    /// The same, with further arguments.
+    #[must_use]
+    pub fn supervisor_with(&self, arguments: &[&str]) -> Process {
+        let process = self.start(&[&["supervisor", "--drain", "20s"], arguments].concat());
         let ready = format!("ready {}", self.socket().display());
         process.wait_line(&ready, |line| (line == ready).then_some(()));
         process
@@ -207,7 +230,16 @@ impl Installation {
     /// When they are not in time.
     #[must_use]
     pub fn start_both(&self) -> Running {
-        let supervisor = self.supervisor();
+        self.start_both_with(&[])
+    }
+
+    /// The same, with further arguments for the supervisor.
+    ///
+    /// # Panics
+    /// When they are not in time.
+    #[must_use]
+    pub fn start_both_with(&self, arguments: &[&str]) -> Running {
+        let supervisor = self.supervisor_with(arguments);
         let (gateway, address) = self.gateway();
         wait_ready(address);
         Running { gateway, supervisor, address }
@@ -278,12 +310,21 @@ pub fn wait_ready(address: SocketAddr) {
 /// When it has not been built.
 #[must_use]
 pub fn binary() -> PathBuf {
+    built("runlet")
+}
+
+/// A program of this workspace.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn built(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a running program has a path");
     let profile = own.parent().and_then(Path::parent).expect("a test is built two folders below the target folder");
-    let binary = profile.join("runlet");
+    let binary = profile.join(name);
     assert!(
         binary.is_file(),
-        "{} is not there: build it first with `cargo build -p runlet`, or run scripts/test",
+        "{} is not there: build it first with `cargo build -p {name}`, or run scripts/test",
         binary.display()
     );
     binary

@@ -8,6 +8,9 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time between two looks at something that is awaited: a line in a log, an open port, an idle process.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
+/// Time between two looks at whether a killed process is gone.
+pub const KILL_LOOK_INTERVAL: Duration = Duration::from_micros(200);
+
 /// How long a process group may take to end after SIGTERM, before it gets SIGKILL.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 

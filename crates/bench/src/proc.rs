@@ -45,6 +45,12 @@ pub fn cpu_ticks(group: i32) -> io::Result<u64> {
     Ok(stats()?.filter(|stat| stat.group == group).map(|stat| stat.cpu_ticks).sum())
 }
 
+/// CPU ticks that one process has used so far; `None` when there is no such process.
+#[must_use]
+pub fn cpu_ticks_of_process(pid: i32) -> Option<u64> {
+    Some(parse_stat(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?.cpu_ticks)
+}
+
 /// CPU time of each of several process groups, in ticks, by one pass over `/proc`.
 ///
 /// # Errors

@@ -93,7 +93,8 @@ fn of_runlet(points: &[Figures]) -> impl Iterator<Item = &Figures> {
     points.iter().filter(|figures| figures.system == SystemKind::Runlet)
 }
 
-fn verdict(target: String, found: &[String], met: Option<bool>) -> Verdict {
+/// Puts a verdict together.
+pub(crate) fn verdict(target: String, found: &[String], met: Option<bool>) -> Verdict {
     let found = if found.is_empty() { "not measured".to_owned() } else { found.join(", ") };
     Verdict { target, found, met }
 }

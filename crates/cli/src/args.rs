@@ -101,6 +101,9 @@ pub(crate) struct Up {
 pub(crate) struct Supervisor {
     #[command(flatten)]
     pub(crate) options: SupervisorOptions,
+    /// Start `PROGRAM zygote` instead of this program's own: how the tests put hostile workers in front of a supervisor.
+    #[arg(long, hide = true, value_name = "PROGRAM", value_hint = ValueHint::FilePath)]
+    pub(crate) zygote: Option<PathBuf>,
 }
 
 /// What a supervisor can be told at its start.

@@ -47,6 +47,10 @@ pub const HISTORY_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// Log lines kept of one run; the oldest go first.
 pub const LOG_LINES_MAX: usize = 1_000;
 
+/// Bytes of the log lines kept of one run; the oldest go first. A small part of [`HISTORY_BYTES_MAX`], so that a run that
+/// floods its log is remembered, and others beside it.
+pub const LOG_BYTES_MAX: usize = 256 * 1024;
+
 /// Bytes of one log line; the rest is cut off.
 pub const LOG_LINE_BYTES_MAX: usize = 4 * 1024;
 
@@ -82,7 +86,7 @@ pub(crate) const WORKERS_SPARE: usize = 2;
 /// Messages that may wait for a worker. More calls than these cannot be under way in one.
 pub(crate) const TO_WORKER_MAX: usize = 1_024;
 
-/// Calls that one message of a worker may make: as many as `parallel` of `for_each` may be.
+/// Calls that one attempt in a worker may have under way at once: as many as `parallel` of `for_each` may be.
 pub(crate) const CALLS_AT_ONCE_MAX: usize = 256;
 
 /// Inputs and outputs up to this size, in bytes, are converted for a worker without leaving the loop's thread.

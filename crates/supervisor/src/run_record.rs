@@ -9,7 +9,7 @@ use crate::heavy::account::Account;
 use crate::heavy::quarantine::Deaths;
 use crate::inbound::ConnectionId;
 use crate::lane::MovedBlocks;
-use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
+use crate::limits::{LOG_BYTES_MAX, LOG_LINES_MAX, LOG_LINE_BYTES_MAX};
 use crate::registry::Program;
 
 /// A live run.
@@ -77,15 +77,14 @@ pub(crate) struct RunLog {
 }
 
 impl RunLog {
-    /// Adds a line, cut to [`LOG_LINE_BYTES_MAX`]; the oldest goes at [`LOG_LINES_MAX`].
+    /// Adds a line, cut to [`LOG_LINE_BYTES_MAX`]; the oldest go at [`LOG_LINES_MAX`] and [`LOG_BYTES_MAX`].
     pub(crate) fn write(&mut self, at_ms: u64, block: Option<String>, level: LogLevel, mut text: String) -> &LogLine {
         if text.len() > LOG_LINE_BYTES_MAX {
             text.truncate(text.floor_char_boundary(LOG_LINE_BYTES_MAX));
             text.push('…');
         }
-        if self.lines.len() >= LOG_LINES_MAX
-            && let Some(oldest) = self.lines.pop_front()
-        {
+        while self.lines.len() >= LOG_LINES_MAX || self.bytes + text.len() > LOG_BYTES_MAX {
+            let Some(oldest) = self.lines.pop_front() else { break };
             self.bytes -= oldest.text.len();
         }
         self.written += 1;
@@ -115,15 +114,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_is_bounded_in_lines_and_in_their_length() {
+    fn a_log_is_bounded_in_lines_and_in_bytes() {
         let mut log = RunLog::default();
         for _ in 0..LOG_LINES_MAX + 5 {
+            log.write(0, None, LogLevel::Info, "ä".into());
+        }
+        let lines = log.lines();
+        assert_eq!((lines.len(), lines[0].sequence), (LOG_LINES_MAX, 6));
+        for _ in 0..LOG_LINES_MAX {
             log.write(0, None, LogLevel::Info, "ä".repeat(LOG_LINE_BYTES_MAX));
         }
         let lines = log.lines();
-        assert_eq!(lines.len(), LOG_LINES_MAX);
-        assert_eq!(lines[0].sequence, 6);
         assert!(lines.iter().all(|line| line.text.len() <= LOG_LINE_BYTES_MAX + '…'.len_utf8()));
+        assert_eq!(lines[lines.len() - 1].sequence, 2 * LOG_LINES_MAX as u64 + 5);
         assert_eq!(log.bytes(), lines.iter().map(|line| line.text.len()).sum::<usize>());
+        assert!(log.bytes() <= LOG_BYTES_MAX && log.bytes() > LOG_BYTES_MAX / 2);
     }
 }

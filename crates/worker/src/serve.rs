@@ -14,6 +14,7 @@ use runlet_proto::worker::{Begin, Ended, FromWorker, Program, ToWorker, exit};
 use runlet_workflow::Definition;
 
 use crate::confine::{Confined, limit_run};
+use crate::zygote::Interceptor;
 
 /// Why a worker ends before its socket does.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +32,8 @@ enum ServeError {
 }
 
 /// Executes what comes over the socket until it ends. Returns the exit code of the process.
-pub(crate) fn serve(socket: UnixStream, confined: &Confined) -> i32 {
-    let mut worker = Worker { connection: Connection::over(socket), definition: None };
+pub(crate) fn serve(socket: UnixStream, confined: &Confined, intercept: Interceptor) -> i32 {
+    let mut worker = Worker { connection: Connection::over(socket), definition: None, intercept };
     match worker.run(confined) {
         Ok(()) => exit::DONE,
         Err(_) => exit::PROTOCOL,
@@ -42,6 +43,7 @@ pub(crate) fn serve(socket: UnixStream, confined: &Confined) -> i32 {
 struct Worker {
     connection: Connection,
     definition: Option<Arc<Definition>>,
+    intercept: Interceptor,
 }
 
 impl Worker {
@@ -77,6 +79,10 @@ impl Worker {
     fn begin(&mut self, begin: Begin) -> Result<Option<Attempting>, ServeError> {
         let Some(definition) = self.definition.clone() else { return Err(ServeError::Turn) };
         let (block, attempt) = (begin.block, begin.attempt);
+        if let Some(ended) = (self.intercept)(&begin) {
+            self.connection.send(&FromWorker::Finished { block, attempt, ended })?;
+            return Ok(None);
+        }
         if block.as_usize() >= definition.blocks.len() {
             return Err(ServeError::Turn);
         }

@@ -12,7 +12,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 use runlet_ipc::handoff::Handoff;
-use runlet_proto::worker::{Fork, Forked};
+use runlet_proto::worker::{Begin, Ended, Fork, Forked};
 
 use crate::sys::{self, Side};
 use crate::{confine, serve};
@@ -37,6 +37,20 @@ pub enum ZygoteError {
 /// # Errors
 /// [`ZygoteError`].
 pub fn run() -> Result<(), ZygoteError> {
+    run_with(|_| None)
+}
+
+/// What a worker does with an attempt before anything else: its end, if it is not to be executed.
+#[doc(hidden)]
+pub type Interceptor = fn(&Begin) -> Option<Ended>;
+
+/// As [`run`], for the program with which the tests put hostile workers in front of the supervisor: `intercept` is called
+/// in a worker, with all its confinement, and decides which attempts go their way.
+///
+/// # Errors
+/// [`ZygoteError`].
+#[doc(hidden)]
+pub fn run_with(intercept: Interceptor) -> Result<(), ZygoteError> {
     let supervisor = getppid();
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| ZygoteError::Bind(errno.into()))?;
     let handoff = Handoff::from(sys::take_stdin());
@@ -53,7 +67,7 @@ pub fn run() -> Result<(), ZygoteError> {
         };
         assert_single_threaded()?;
         let (answer, process) = match sys::fork_sibling() {
-            Ok(Side::Child) => become_worker(handoff, socket, supervisor),
+            Ok(Side::Child) => become_worker(handoff, socket, supervisor, intercept),
             Ok(Side::Parent(pid, process)) => (Forked::Worker { worker, pid }, Some(process)),
             Err(error) => (Forked::Failed { worker, errno: error.raw_os_error().unwrap_or(0) }, None),
         };
@@ -63,11 +77,11 @@ pub fn run() -> Result<(), ZygoteError> {
 }
 
 /// The rest of the life of a forked process.
-fn become_worker(handoff: Handoff, socket: OwnedFd, supervisor: Pid) -> ! {
+fn become_worker(handoff: Handoff, socket: OwnedFd, supervisor: Pid, intercept: Interceptor) -> ! {
     // Its number is used for something else now.
     std::mem::forget(OwnedFd::from(handoff));
     let code = match confine::confine(socket, supervisor) {
-        Ok((socket, confined)) => serve::serve(socket, &confined),
+        Ok((socket, confined)) => serve::serve(socket, &confined, intercept),
         Err(error) => error.exit_code(),
     };
     sys::exit_at_once(code)

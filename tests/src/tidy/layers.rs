@@ -101,6 +101,12 @@ const LAYERS: &[Layer] = &[
         never: &["redis", "rusqlite", "reqwest", "bincode"],
         paths_never: &[],
     },
+    Layer {
+        package: "runlet-hostile",
+        ours: &["runlet-proto", "runlet-worker"],
+        never: &["tokio", "bincode"],
+        paths_never: &[],
+    },
     Layer { package: "runlet-bench", ours: &[], never: &["bincode"], paths_never: &[] },
     Layer { package: "runlet-tests", ours: &[], never: &["bincode", "interprocess"], paths_never: &[] },
 ];

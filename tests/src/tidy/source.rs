@@ -14,6 +14,7 @@ pub const UNSAFE_MODULES: &[&str] = &[
     "crates/cli/src/memory.rs",
     "crates/ipc/src/socket.rs",
     "crates/supervisor/src/heavy/process.rs",
+    "crates/hostile/src/sys.rs",
     "crates/worker/src/sys.rs",
     "proto/tests/hostile.rs",
 ];

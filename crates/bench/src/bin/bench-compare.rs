@@ -14,7 +14,7 @@ use runlet_bench::group::Group;
 use runlet_bench::measure::{self, Schedule};
 use runlet_bench::render;
 use runlet_bench::summary::Summary;
-use runlet_bench::system::{Ground, SystemKind, printed_address};
+use runlet_bench::system::{Ground, SystemKind, default_peers, printed_address};
 use runlet_bench::workload::Workload;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
@@ -145,10 +145,6 @@ fn schedule(options: &Options, systems: Vec<SystemKind>) -> Schedule {
         requests_max: options.requests,
         idle_window: Duration::from_secs_f64(idle),
     }
-}
-
-fn default_peers() -> PathBuf {
-    PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache/runlet-bench-peers")
 }
 
 /// Returns when somebody wants the bench to end.

@@ -5,6 +5,8 @@ mod n8n;
 mod node_red;
 mod runlet;
 
+pub use runlet::Engine;
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -173,6 +175,14 @@ impl Running {
     }
 }
 
+/// Starts Node-RED with other flows than those of the workloads; they must answer `/hello`.
+///
+/// # Errors
+/// Any [`SystemError`].
+pub async fn start_node_red(ground: &Ground, flows_path: &str) -> Result<Running, SystemError> {
+    node_red::start_with(ground, flows_path).await
+}
+
 fn built(program: &Path) -> Result<String, String> {
     if program.is_file() {
         Ok(env!("CARGO_PKG_VERSION").to_owned())
@@ -191,6 +201,12 @@ fn installed(ground: &Ground, package: &str) -> Result<String, String> {
     let text = fs::read_to_string(manifest).map_err(|cause| cause.to_string())?;
     let manifest: serde_json::Value = serde_json::from_str(&text).map_err(|cause| cause.to_string())?;
     Ok(manifest["version"].as_str().unwrap_or("unknown").to_owned())
+}
+
+/// Where `scripts/bench-peers` installs unless it is told otherwise.
+#[must_use]
+pub fn default_peers() -> PathBuf {
+    PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/runlet-bench-peers")
 }
 
 /// Folder of a peer's package.

@@ -9,11 +9,16 @@ use super::{
 use crate::group::Group;
 
 pub(super) async fn start(ground: &Ground) -> Result<Running, SystemError> {
+    start_with(ground, "node-red/flows.json").await
+}
+
+/// Starts it with these flows, which answer `/hello`.
+pub(super) async fn start_with(ground: &Ground, flows_path: &str) -> Result<Running, SystemError> {
     let dir = temp_dir()?;
     let settings = dir.path().join("settings.js");
     let flows = dir.path().join("flows.json");
     write(settings.clone(), &flow(ground, "node-red/settings.js")?)?;
-    write(flows.clone(), &flow(ground, "node-red/flows.json")?)?;
+    write(flows.clone(), &flow(ground, flows_path)?)?;
     let port = free_port()?;
     let mut command = Command::new(node_program(ground));
     command

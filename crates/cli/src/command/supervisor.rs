@@ -25,7 +25,7 @@ pub(crate) fn perform(args: Supervisor) -> Result<ExitCode, CommandError> {
     config.drain = args.options.drain;
     config.release_memory = Some(memory::release);
     // The running file, even if another has been installed in its place.
-    config.zygote = Some(PathBuf::from("/proc/self/exe"));
+    config.zygote = Some(args.zygote.unwrap_or_else(|| PathBuf::from("/proc/self/exe")));
     if let Some(threads) = args.options.threads.and_then(|threads| NonZeroUsize::new(threads.into())) {
         config.slots = threads;
     }

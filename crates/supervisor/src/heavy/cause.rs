@@ -35,10 +35,10 @@ pub(crate) fn failure(exit: &Exit, killed: Option<&Killed>, memory_bytes_max: u6
             format!("the worker was refused memory: the run may have {} MiB", memory_bytes_max.div_ceil(1 << 20)),
         )
         .with_help("raise `limits.memory` of the workflow, or work on less at a time"),
-        (None, How::Signal(libc::SIGXCPU)) => {
-            Failure::workflow("cpu-limit", format!("the worker used up its CPU time: the run may have {cpu_s_max} s"))
-                .with_help("raise `limits.cpu` of the workflow")
-        }
+        (None, How::Signal(libc::SIGXCPU)) => cpu_limit(cpu_s_max),
+        // One that does not let SIGXCPU end it gets SIGKILL from the kernel about a second later (setrlimit(2)), by a count
+        // in ticks that is not exactly this one. Nobody comes this far in another way.
+        (None, How::Signal(libc::SIGKILL)) if exit.cpu.as_secs() >= cpu_s_max => cpu_limit(cpu_s_max),
         (None, How::Signal(libc::SIGSYS)) => {
             Failure::workflow("seccomp", "the worker was killed: it made a system call that is forbidden to it")
                 .with_help("what the block was given may have taken it over; `runlet inspect` shows the input")
@@ -65,6 +65,11 @@ pub(crate) fn failure(exit: &Exit, killed: Option<&Killed>, memory_bytes_max: u6
         ),
         (None, How::Unknown) => Failure::workflow("worker-lost", "the worker could not be started"),
     }
+}
+
+fn cpu_limit(cpu_s_max: u64) -> Failure {
+    Failure::workflow("cpu-limit", format!("the worker used up its CPU time: the run may have {cpu_s_max} s"))
+        .with_help("raise `limits.cpu` of the workflow")
 }
 
 #[cfg(test)]
@@ -96,6 +101,13 @@ mod tests {
         assert_eq!(code_of(How::Signal(libc::SIGKILL), Some(&protocol)), "worker-protocol");
         assert_eq!(code_of(How::Signal(libc::SIGKILL), Some(&Killed::LogLimit(1))), "log-limit");
         assert_eq!(code_of(How::Signal(libc::SIGKILL), Some(&Killed::NoLongerNeeded)), "cancelled");
+    }
+
+    #[test]
+    fn who_does_not_let_the_cpu_limit_end_him_is_told_the_same() {
+        let killed = |cpu| Exit { how: How::Signal(libc::SIGKILL), cpu, resident_bytes_max: 0 };
+        assert_eq!(failure(&killed(Duration::from_millis(3_001)), None, 0, 3).code, "cpu-limit");
+        assert_eq!(failure(&killed(Duration::from_millis(2_999)), None, 0, 3).code, "worker-signal");
     }
 
     #[test]

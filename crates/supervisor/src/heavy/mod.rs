@@ -33,7 +33,7 @@ use crate::attempt::Active;
 use crate::core::Core;
 use crate::execute::block_name;
 use crate::inbound::{AttemptId, Inbound};
-use crate::limits::{CLOSED_WORKER_ENDS_WITHIN, HEAVY_CPU_S_DEFAULT, WORKERS_SPARE};
+use crate::limits::{CALLS_AT_ONCE_MAX, CLOSED_WORKER_ENDS_WITHIN, HEAVY_CPU_S_DEFAULT, WORKERS_SPARE};
 use crate::run_record::RunRecord;
 
 impl Core {
@@ -215,6 +215,11 @@ impl Core {
                 let record = self.runs.get(&run).ok_or("its run is over")?;
                 let calls = judge::calls(&record.program.definition, block, calls)?;
                 let Some(mut active) = self.attempts.remove(&attempt) else { return Ok(()) };
+                let under_way = active.calls.iter().filter(|call| !call.is_finished()).count();
+                if under_way + calls.len() > CALLS_AT_ONCE_MAX {
+                    self.attempts.insert(attempt, active);
+                    return Err(format!("it has {} calls under way at once", under_way + calls.len()));
+                }
                 active.computing = false;
                 self.wait(attempt, active, calls);
             }

@@ -1,0 +1,84 @@
+//! The driver of `scripts/bench --heavy`: measures runs in processes of their own, prints figures and targets, writes JSON.
+//!
+//! Exit code 0 when everything could be measured; a missed target is a finding, not a failure, unless `--strict`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, error, fs};
+
+use clap::Parser;
+use runlet_bench::heavy::{self, Schedule};
+use runlet_bench::system::Ground;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::OnceCell;
+
+/// Measures Runlet's heavy lane on this machine.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Short turns: a look within a minute or two, whose figures are rough.
+    #[arg(long)]
+    quick: bool,
+    /// Also write everything as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Exit with 1 also if a target was missed.
+    #[arg(long)]
+    strict: bool,
+    /// Folder with the definitions and flows.
+    #[arg(long, value_name = "DIR", default_value = "scripts/bench.d")]
+    flows: PathBuf,
+    /// Folder with the peers that scripts/bench-peers installs.
+    #[arg(long, value_name = "DIR", env = "RUNLET_BENCH_PEERS")]
+    peers: Option<PathBuf>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    // Dropping the measuring half-way ends every process it started.
+    let result = tokio::select! {
+        result = measure(&options) => result,
+        () = interrupted() => Err("interrupted".into()),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `Ok` is whether everything went well.
+async fn measure(options: &Options) -> Result<bool, Box<dyn error::Error>> {
+    let ground = Ground {
+        programs: env::current_exe()?.parent().map(Path::to_owned).ok_or("the bench has no folder")?,
+        flows: options.flows.clone(),
+        peers: options.peers.clone().unwrap_or_else(runlet_bench::system::default_peers),
+        // No flow here reads a page.
+        pages: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        n8n: OnceCell::new(),
+    };
+    let figures = heavy::run(&Schedule::new(options.quick), &ground).await?;
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_vec_pretty(&figures)?)
+            .map_err(|cause| format!("{}: {cause}", path.display()))?;
+    }
+    print!("{}", figures.render());
+    let missed = figures.targets.iter().any(|verdict| verdict.met == Some(false));
+    Ok(!(options.strict && missed))
+}
+
+/// Returns when somebody wants the bench to end.
+async fn interrupted() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
