@@ -27,6 +27,7 @@ impl Core {
             let failure = Failure::workflow("internal", "the run is unknown to the supervisor");
             return self.finish(attempt, Err(failure));
         };
+        self.trace_begin(attempt);
         self.resume(attempt, Active::new(Box::new(Execution::new(assignment))), Resume::Start);
     }
 
@@ -56,9 +57,11 @@ impl Core {
         {
             record.held.push(held);
         }
+        let outcome = answer.outcome();
         active.answers.push_back((call, answer));
-        if active.waiting {
-            active.waiting = false;
+        let wakes = std::mem::take(&mut active.waiting);
+        self.trace_answer(attempt, call, outcome);
+        if wakes {
             let AttemptId { run, block, attempt } = attempt;
             self.report(Event::Woken { run, block, attempt });
         }
@@ -154,6 +157,7 @@ impl Core {
         self.let_go(attempt.run);
         active.calls.retain(|call| !call.is_finished());
         for (id, call) in calls {
+            self.trace_call(attempt, id, &call);
             active.calls.push(self.start_call(attempt, id, call));
         }
         self.attempts.insert(attempt, active);
@@ -205,6 +209,7 @@ impl Core {
 
     /// An attempt ended: its reply goes out at once, the rest is the kernel's.
     pub(crate) fn finish(&mut self, id: AttemptId, result: Result<Outcome, Failure>) {
+        self.trace_end(id, result.as_ref());
         let AttemptId { run, block, attempt } = id;
         let result = match result {
             Ok(Outcome::Completed(output)) => {

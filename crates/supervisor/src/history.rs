@@ -10,12 +10,14 @@ use crate::core::Payload;
 use crate::heavy::account::Account;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_OUTPUT_BYTES_MAX, HISTORY_RUNS_MAX};
 use crate::run_record::RunLog;
+use crate::trace::Trace;
 
 /// What is remembered of one run.
 #[derive(Debug)]
 pub(crate) struct Remembered {
     pub(crate) control_block: WorkflowControlBlock<Payload>,
     pub(crate) log: RunLog,
+    pub(crate) trace: Trace,
     /// Its last worker, if it had one.
     pub(crate) worker: Option<Account>,
     /// Whether an input or output was too large to be remembered.
@@ -36,12 +38,13 @@ impl History {
         &mut self,
         mut control_block: WorkflowControlBlock<Payload>,
         log: RunLog,
+        trace: Trace,
         worker: Option<Account>,
     ) {
         let (payload_bytes, shortened) = shorten(&mut control_block);
-        let bytes = payload_bytes + log.bytes();
+        let bytes = payload_bytes + log.bytes() + trace.bytes();
         self.bytes += bytes;
-        self.runs.push_back(Remembered { control_block, log, worker, shortened, bytes });
+        self.runs.push_back(Remembered { control_block, log, trace, worker, shortened, bytes });
         while self.runs.len() > HISTORY_RUNS_MAX || self.bytes > HISTORY_BYTES_MAX {
             let Some(oldest) = self.runs.pop_front() else { break };
             self.bytes -= oldest.bytes;

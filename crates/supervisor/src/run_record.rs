@@ -9,6 +9,7 @@ use crate::heavy::account::Account;
 use crate::inbound::ConnectionId;
 use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::registry::Program;
+use crate::trace::Trace;
 
 /// A live run.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct RunRecord {
     pub(crate) log_followers: Vec<RequestId>,
     /// Its log.
     pub(crate) log: RunLog,
+    /// What it did.
+    pub(crate) trace: Trace,
     /// The budget of what it fetched and has not looked at yet. Never kept while the run waits for something else: a fetch
     /// may be waiting for this very budget.
     pub(crate) held: Vec<Held>,
@@ -53,6 +56,7 @@ impl RunRecord {
             followers: Vec::new(),
             log_followers: Vec::new(),
             log: RunLog::default(),
+            trace: Trace::default(),
             held: Vec::new(),
             worker: None,
         }

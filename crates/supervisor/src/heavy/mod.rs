@@ -9,12 +9,15 @@ mod cause;
 mod judge;
 pub(crate) mod link;
 pub(crate) mod process;
+pub(crate) mod usage;
 pub(crate) mod workers;
 mod zygote;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use runlet_blocks::CallId;
 use runlet_kernel::Event;
 use runlet_proto::call::Answer;
@@ -40,6 +43,7 @@ impl Core {
             let failure = Failure::workflow("internal", "the run is unknown to the supervisor");
             return self.finish(attempt, Err(failure));
         };
+        self.trace_begin(attempt);
         self.let_go(attempt.run);
         self.attempts.insert(attempt, Active::in_worker());
         if let Some((_, worker)) = self.workers.of_run_mut(attempt.run) {
@@ -80,6 +84,7 @@ impl Core {
                 confinement: worker.confinement.unwrap_or_default(),
                 memory_bytes_max: job.memory_bytes_max,
                 cpu_s_max: job.cpu_s_max,
+                cpu_before: record.worker.as_ref().map_or(Duration::ZERO, Account::cpu_of_ended),
                 exit: None,
             };
             let told = worker.tell(Told::Message(ToWorker::Run(Box::new(program))))
@@ -268,12 +273,18 @@ impl Core {
     /// Gives a heavy attempt up: its worker is killed, and reported when it is gone.
     pub(crate) fn cancel_heavy(&mut self, attempt: AttemptId) {
         self.attempts.remove(&attempt);
+        self.trace_give_up(attempt);
         if let Some((_, worker)) = self.workers.of_run_mut(attempt.run) {
             worker.kill(Killed::NoLongerNeeded);
             return;
         }
         self.workers.hungry.retain(|hungry| hungry.attempt != attempt);
         self.finish(attempt, Err(Failure::workflow("cancelled", "the attempt was given up")));
+    }
+
+    /// Sends a signal of a user to the run's worker; its process id, if there is such a worker.
+    pub(crate) fn signal_worker(&mut self, run: RunId, signal: Signal) -> Option<i32> {
+        self.workers.of_run_mut(run)?.1.send(signal)
     }
 
     /// The run is over, and its worker with it.
@@ -331,8 +342,11 @@ impl Core {
         if let Some(account) = account {
             (account.pid, account.exit) = (gone.pid, Some(gone.exit));
         }
-        let failure = cause::failure(&gone.exit, gone.killed.as_ref(), memory_bytes_max, cpu_s_max);
-        self.attempts.retain(|id, active| id.run != run || !active.heavy);
+        let failure = cause::failure(&gone.exit, gone.killed.as_ref(), gone.sent, memory_bytes_max, cpu_s_max);
+        let lost = self.attempts.extract_if(|id, active| id.run == run && active.heavy);
+        for attempt in lost.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.trace_end(attempt, Err(&failure));
+        }
         let random = (self.run_ids.next_random() >> 32) as u32;
         self.report(Event::WorkerLost { run, failure, random });
     }
