@@ -151,6 +151,12 @@ impl Core {
                         let _ = loop_queue.send(Inbound::WorkerExited { worker, exit }).await;
                     }
                 });
+                // It may have said that it is ready, and been given a run, before the zygote said that it is there.
+                let job = self.workers.get_mut(worker).and_then(|found| found.run);
+                let account = job.and_then(|job| self.runs.get_mut(&job.run)).and_then(|record| record.worker.as_mut());
+                if let Some(account) = account {
+                    account.pid = Some(process.pid());
+                }
                 if let Some(attempt) = self.workers.forked(worker, process) {
                     self.stopped(attempt);
                 }

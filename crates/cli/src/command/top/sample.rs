@@ -9,6 +9,7 @@ use runlet_proto::ids::RunId;
 
 use crate::client::Client;
 use crate::command::CommandError;
+use crate::limits::TOP_DELAY_MIN;
 use crate::output::one_line;
 use crate::output::table::{detail, or_dash, short_id};
 use crate::output::time::{age, cpu_time, memory, now_unix_ms};
@@ -22,6 +23,7 @@ pub(super) const COLUMNS: [&str; 12] =
 pub(super) struct Before {
     taken: Option<Instant>,
     cpu_us: HashMap<RunId, u64>,
+    percent: HashMap<RunId, f64>,
 }
 
 /// What is to be shown.
@@ -41,6 +43,7 @@ pub(super) struct View {
 pub(super) struct Row {
     pub(super) run: RunSummary,
     /// CPU time it used since the look before, or on average since its beginning if there was none, in percent of one core.
+    /// A look too soon after another, as behind a key, repeats what that one found.
     pub(super) cpu_percent: Option<f64>,
 }
 
@@ -66,17 +69,23 @@ impl View {
         at_ms: u64,
     ) -> Self {
         let since = before.taken.map(|before| taken.saturating_duration_since(before));
+        let too_soon = since.is_some_and(|since| since < TOP_DELAY_MIN);
         let used = runs.iter().filter_map(|run| Some((run.id, run.cpu_us?))).collect();
         let mut rows: Vec<Row> = runs
             .into_iter()
             .map(|run| {
-                let cpu_percent = share(&run, since.zip(before.cpu_us.get(&run.id).copied()), at_ms);
+                let repeated = before.percent.get(&run.id).copied().filter(|_| too_soon);
+                let seen_before = since.zip(before.cpu_us.get(&run.id).copied());
+                let cpu_percent = repeated.or_else(|| share(&run, seen_before, at_ms));
                 Row { run, cpu_percent }
             })
             .collect();
         let key = |row: &Row| row.cpu_percent.map(|percent| (percent * 10.0) as u64);
         rows.sort_by_key(|row| Reverse((key(row), row.run.cpu_us, row.run.id)));
-        *before = Before { taken: Some(taken), cpu_us: used };
+        if !too_soon {
+            let percent = rows.iter().filter_map(|row| Some((row.run.id, row.cpu_percent?))).collect();
+            *before = Before { taken: Some(taken), cpu_us: used, percent };
+        }
         Self { status, rows, total, at_ms }
     }
 
@@ -198,6 +207,10 @@ pub(super) mod tests {
         let second = view(runs, &mut before, later);
         let seen: Vec<_> = second.rows.iter().map(|row| (row.run.id.as_u128(), row.cpu_percent)).collect();
         assert_eq!(seen, [(3, Some(100.0)), (1, Some(20.0)), (2, None)]);
+        let soon = view(vec![run(1, Some(900_000))], &mut before, later + Duration::from_millis(1));
+        assert_eq!(soon.rows[0].cpu_percent, Some(20.0), "a look behind a key measures nothing");
+        let next = view(vec![run(1, Some(1_400_000))], &mut before, later + Duration::from_secs(1));
+        assert_eq!(next.rows[0].cpu_percent, Some(50.0));
     }
 
     #[test]
