@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::trace::TraceOutcome;
 
 /// One request of a block to the world outside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,14 @@ impl Call {
     pub fn blocked_on(&self) -> String {
         match self {
             Self::Fetch(fetch) => format!("fetch {}", host_of(&fetch.url)),
+        }
+    }
+
+    /// The call in words, as `runlet trace` prints it: `fetch GET example.org`. Paths and queries may hold what is secret.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Fetch(fetch) => format!("fetch {} {}", fetch.method, host_of(&fetch.url)),
         }
     }
 }
@@ -36,6 +45,17 @@ pub enum Answer {
     Fetch(Box<FetchReply>),
     /// The call failed.
     Failed(Failure),
+}
+
+impl Answer {
+    /// How the call ended, as `runlet trace` prints it: `200, 5120 bytes`.
+    #[must_use]
+    pub fn outcome(&self) -> TraceOutcome {
+        match self {
+            Self::Fetch(reply) => TraceOutcome::Answered(format!("{}, {} bytes", reply.status, reply.body.len())),
+            Self::Failed(failure) => TraceOutcome::Failed(failure.message.clone()),
+        }
+    }
 }
 
 /// An HTTP request, fully rendered.

@@ -10,6 +10,8 @@ use crate::hook::{HookAnswer, HookRequest, RouteTable};
 use crate::ids::{Priority, RunId};
 pub use crate::refusal::{Diagnostic, Refusal, RefusalKind};
 use crate::state::{BlockStatus, Lane, RunState};
+pub use crate::status::SupervisorStatus;
+pub use crate::trace::{TraceOutcome, TraceSpan, TraceWhat};
 
 /// A numbered request. Ids are the client's choice; one in use must not be used again before its last reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +91,14 @@ pub enum Request {
         /// Name of the workflow.
         workflow: String,
     },
+    /// What a run did: its blocks and calls with their times. → any number of [`Reply::Trace`], then [`Reply::TraceEnd`] (with
+    /// `follow`: when the run ends).
+    Trace {
+        /// Id of the run, or a beginning or an end that names only one.
+        run: String,
+        /// Tell of what begins and ends while the run lives.
+        follow: bool,
+    },
 }
 
 /// Which runs are listed.
@@ -144,6 +154,9 @@ pub enum RunSignal {
     Resume,
     /// Change its priority.
     Renice(Priority),
+    /// Send its worker a signal of the operating system, by its number in signal(7). SIGSTOP and SIGCONT are the same as
+    /// [`Self::Pause`] and [`Self::Resume`]: a worker that is stopped behind the scheduler's back would keep its slot.
+    Send(i32),
 }
 
 /// What the supervisor answers.
@@ -199,6 +212,13 @@ pub enum Reply {
         /// Its text, as it was deployed.
         source: SourceText,
     },
+    /// Spans of a run in the order they began. A span that had not ended comes again, with the same number, once it has.
+    Trace(Vec<TraceSpan>),
+    /// No further spans. The last reply to its request.
+    TraceEnd {
+        /// How many of the oldest spans are no longer remembered.
+        dropped: u64,
+    },
 }
 
 /// A deployed workflow in brief.
@@ -253,6 +273,10 @@ pub struct RunSummary {
     pub error: Option<String>,
     /// Process id of its worker, while it has one.
     pub pid: Option<u32>,
+    /// CPU time its workers have used, in microseconds. Looked up for a listing only, and for runs that have had a worker.
+    pub cpu_us: Option<u64>,
+    /// Memory of its worker that is resident, in bytes; once that has ended, the most there was at once. As `cpu_us`.
+    pub resident_bytes: Option<u64>,
 }
 
 /// Something that happened in a run.
@@ -347,24 +371,4 @@ pub enum LogLevel {
     Warn,
     /// Something that failed.
     Error,
-}
-
-/// How the supervisor is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SupervisorStatus {
-    /// Process id.
-    pub pid: u32,
-    /// Release of the binary.
-    pub release: String,
-    /// When it started, in milliseconds since the Unix epoch.
-    pub started_at_ms: u64,
-    /// Deployed workflows.
-    pub workflows: u64,
-    /// Live runs.
-    pub live_runs: u64,
-    /// Runs ended since the start, by state: completed, failed, stopped.
-    pub ended_runs: [u64; 3],
-    /// Whether it no longer accepts runs.
-    pub shutting_down: bool,
 }

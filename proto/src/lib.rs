@@ -13,4 +13,6 @@ pub mod hook;
 pub mod ids;
 pub mod refusal;
 pub mod state;
+pub mod status;
+pub mod trace;
 pub mod worker;

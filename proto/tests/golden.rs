@@ -82,6 +82,8 @@ fn vectors() -> Vectors {
     vectors.variants(&samples::refusal_kinds());
     vectors.variants(&samples::run_event_kinds());
     vectors.variants(&samples::log_levels());
+    vectors.variants(&samples::trace_whats());
+    vectors.variants(&samples::trace_outcomes());
     vectors.variants(&samples::run_states());
     vectors.variants(&samples::block_statuses());
     vectors.variants(&samples::lanes());

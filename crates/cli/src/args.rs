@@ -7,11 +7,13 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use nix::sys::signal::Signal;
 use runlet_proto::ids::Priority;
 use runlet_proto::state::RunState;
 
-use crate::limits::DRAIN_DEFAULT;
+use crate::limits::{DRAIN_DEFAULT, TOP_DELAY_MAX, TOP_DELAY_MIN};
 use crate::output::Format;
+use crate::signal_name;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found or not running, 4 definition not valid, 5 supervisor not \
@@ -55,12 +57,18 @@ pub(crate) enum Command {
     Run(Run),
     /// List live runs.
     Ps(Ps),
+    /// Watch live runs and what they use, and stop, hold or renice them.
+    Top(Top),
     /// Print a run's Workflow Control Block as JSON.
     Inspect(OneRun),
     /// Print what the blocks of a run logged.
     Logs(Logs),
+    /// Print what a run did: every block and every call, when it began, how long it took, how it ended.
+    Trace(Trace),
     /// Stop runs: their running blocks are cancelled.
     Stop(ManyRuns),
+    /// Send a signal of the operating system to the workers of heavy runs.
+    Kill(Kill),
     /// Hold runs: nothing more of them is dispatched until they are resumed.
     Pause(ManyRuns),
     /// Let paused runs go on.
@@ -232,6 +240,40 @@ pub(crate) struct Logs {
     pub(crate) follow: bool,
 }
 
+/// `runlet trace`.
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    #[command(flatten)]
+    pub(crate) run: OneRun,
+    /// Print what begins and ends until the run ends.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+/// `runlet top`.
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Print to stdout, one listing after the other, and read no keys.
+    #[arg(short, long)]
+    pub(crate) batch: bool,
+    /// End after this many listings.
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Seconds between two listings, such as 2 or 0.5.
+    #[arg(short, long, value_name = "SECONDS", value_parser = delay, default_value = "1")]
+    pub(crate) delay: Duration,
+}
+
+/// `runlet kill`.
+#[derive(Debug, Args)]
+pub(crate) struct Kill {
+    /// The signal, by name or number. STOP and CONT do what `pause` and `resume` do.
+    #[arg(short, long, value_name = "SIGNAL", value_parser = signal_name::parse, default_value = "TERM")]
+    pub(crate) signal: Signal,
+    #[command(flatten)]
+    pub(crate) runs: ManyRuns,
+}
+
 /// `runlet renice`.
 #[derive(Debug, Args)]
 pub(crate) struct Renice {
@@ -281,6 +323,13 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+fn delay(text: &str) -> Result<Duration, String> {
+    let delay = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    delay.filter(|delay| (TOP_DELAY_MIN..=TOP_DELAY_MAX).contains(delay)).ok_or_else(|| {
+        format!("a delay is a number of seconds from {} to {}", TOP_DELAY_MIN.as_secs_f64(), TOP_DELAY_MAX.as_secs())
+    })
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -315,6 +364,14 @@ mod tests {
         assert!(duration("s").is_err());
         assert!(duration("1d").is_err());
         assert!(duration("18446744073709551615h").is_err());
+    }
+
+    #[test]
+    fn a_delay_is_in_seconds() {
+        assert_eq!(delay("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["0", "-1", "NaN", "inf", "1s", "1e99"] {
+            assert!(delay(text).is_err_and(|error| error.contains("seconds")), "{text}");
+        }
     }
 
     #[test]

@@ -44,6 +44,15 @@ pub(crate) const SHOP_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Replies to other requests that may wait on one control connection while one is being followed.
 pub(crate) const REPLIES_PARKED_MAX: usize = 64;
 
+/// Shortest time between two listings of `top`: the supervisor has other things to do.
+pub(crate) const TOP_DELAY_MIN: Duration = Duration::from_millis(100);
+
+/// Longest time between two listings of `top`.
+pub(crate) const TOP_DELAY_MAX: Duration = Duration::from_hours(24);
+
+/// Widest column of the names of workflows and blocks on the screen of `top`.
+pub(crate) const TOP_NAME_COLUMNS_MAX: usize = 20;
+
 /// Bytes of a definition shown with one mistake; lines beyond it are cut.
 pub(crate) const EXCERPT_BYTES_MAX: usize = 600;
 

@@ -14,6 +14,7 @@ mod logging;
 mod memory;
 mod output;
 mod paths;
+mod signal_name;
 mod sources;
 
 use clap::Parser;

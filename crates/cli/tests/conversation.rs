@@ -36,6 +36,8 @@ fn run(state: RunState) -> RunSummary {
         updated_at_ms: 2_000,
         error: None,
         pid: None,
+        cpu_us: None,
+        resident_bytes: None,
     }
 }
 
@@ -282,6 +284,7 @@ fn a_signal_goes_to_every_run_named() {
         let changed = match signal {
             RunSignal::Renice(priority) => RunSummary { priority, ..run(RunState::Ready) },
             RunSignal::Stop | RunSignal::Pause | RunSignal::Resume => run(RunState::Stopped),
+            RunSignal::Send(number) => RunSummary { pid: u32::try_from(number).ok(), ..run(RunState::Running) },
         };
         let gone = Reply::Refused(refusal(RefusalKind::NotFound));
         Say::Replies(vec![if name == "gone" { gone } else { Reply::Changed(changed) }])
@@ -289,6 +292,8 @@ fn a_signal_goes_to_every_run_named() {
     let output = supervisor.runlet(&["stop", "one", "gone", "two"]);
     assert_eq!(code(&output), 3);
     assert_eq!(stdout(&output), format!("{RUN} STOPPED\n").repeat(2));
+    assert_eq!(stdout(&supervisor.runlet(&["kill", "-s", "HUP", "one"])), format!("{RUN} SIGHUP sent to process 1\n"));
+    assert_eq!(stdout(&supervisor.runlet(&["kill", "-s", "CONT", "one"])), format!("{RUN} RUNNING\n"));
     assert_eq!(stdout(&supervisor.runlet(&["renice", "7", "one"])), format!("{RUN} READY priority 7\n"));
 }
 
@@ -320,12 +325,19 @@ fn status_and_inspect_are_told() {
         live_runs: 1,
         ended_runs: [5, 6, 7],
         shutting_down: false,
+        live_by_state: [0, 1, 0, 0],
+        slots: 2,
+        slots_taken: 1,
+        heavy_memory_bytes: 0,
+        heavy_memory_bytes_max: 4 << 30,
     };
     let supervisor = Scripted::saying(Reply::Status(status));
     let output = supervisor.runlet(&["status", "-o", "json"]);
     let status: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(status["endedRuns"], json!({ "completed": 5, "failed": 6, "stopped": 7 }));
-    assert!(stdout(&supervisor.runlet(&["status"])).contains("accepting runs"));
+    assert_eq!(status["live"]["running"], 1);
+    let table = stdout(&supervisor.runlet(&["status"]));
+    assert!(table.contains("accepting runs") && table.contains("1 of 2 taken"), "{table}");
 
     let supervisor = Scripted::saying(Reply::Inspected(r#"{"id":"x","currentBlockIndex":1}"#.into()));
     assert_eq!(stdout(&supervisor.runlet(&["inspect", "x"])), "{\n  \"id\": \"x\",\n  \"currentBlockIndex\": 1\n}\n");

@@ -35,6 +35,8 @@ pub(crate) fn summary(control_block: &WorkflowControlBlock<Payload>, clock: &Clo
         updated_at_ms: clock.unix_ms(control_block.updated_at),
         error: control_block.error.as_deref().map(error_text),
         pid: None,
+        cpu_us: None,
+        resident_bytes: None,
     }
 }
 

@@ -100,6 +100,8 @@ pub(crate) enum Pending {
     Follow(RunId),
     /// Somebody follows this run's log.
     Logs(RunId),
+    /// Somebody follows this run's trace.
+    Trace(RunId),
     /// The gateway follows the routes.
     Routes,
 }

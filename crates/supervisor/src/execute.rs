@@ -30,6 +30,7 @@ impl Core {
         if let Some(reason) = self.belongs_in_worker(attempt, &assignment) {
             return self.move_to_worker(attempt, reason);
         }
+        self.trace_begin(attempt);
         self.resume(attempt, Active::new(Box::new(Execution::new(assignment))), Resume::Start);
     }
 
@@ -59,9 +60,11 @@ impl Core {
         {
             record.held.push(held);
         }
+        let outcome = answer.outcome();
         active.answers.push_back((call, answer));
-        if active.waiting {
-            active.waiting = false;
+        let wakes = std::mem::take(&mut active.waiting);
+        self.trace_answer(attempt, call, outcome);
+        if wakes {
             let AttemptId { run, block, attempt } = attempt;
             self.report(Event::Woken { run, block, attempt });
         }
@@ -158,6 +161,7 @@ impl Core {
         self.let_go(attempt.run);
         active.calls.retain(|call| !call.is_finished());
         for (id, call) in calls {
+            self.trace_call(attempt, id, &call);
             active.calls.push(self.start_call(attempt, id, call));
         }
         self.attempts.insert(attempt, active);
@@ -209,6 +213,7 @@ impl Core {
 
     /// An attempt ended: its reply goes out at once, the rest is the kernel's.
     pub(crate) fn finish(&mut self, id: AttemptId, result: Result<Outcome, Failure>) {
+        self.trace_end(id, result.as_ref());
         let AttemptId { run, block, attempt } = id;
         let result = match self.within_limits(run, result) {
             Ok(Outcome::Completed(output)) => {

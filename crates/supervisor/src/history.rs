@@ -11,12 +11,14 @@ use crate::heavy::account::Account;
 use crate::lane::MovedBlocks;
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_OUTPUT_BYTES_MAX, HISTORY_RUNS_MAX};
 use crate::run_record::{RunLog, RunRecord};
+use crate::trace::Trace;
 
 /// What is remembered of one run.
 #[derive(Debug)]
 pub(crate) struct Remembered {
     pub(crate) control_block: WorkflowControlBlock<Payload>,
     pub(crate) log: RunLog,
+    pub(crate) trace: Trace,
     /// Its last worker, if it had one.
     pub(crate) worker: Option<Account>,
     /// Its blocks that were moved to the heavy lane.
@@ -36,11 +38,11 @@ pub(crate) struct History {
 impl History {
     /// Takes a run in, and lets the oldest go as the bounds demand.
     pub(crate) fn remember(&mut self, mut control_block: WorkflowControlBlock<Payload>, record: RunRecord) {
-        let RunRecord { log, worker, moved, .. } = record;
+        let RunRecord { log, trace, worker, moved, .. } = record;
         let (payload_bytes, shortened) = shorten(&mut control_block);
-        let bytes = payload_bytes + log.bytes();
+        let bytes = payload_bytes + log.bytes() + trace.bytes();
         self.bytes += bytes;
-        self.runs.push_back(Remembered { control_block, log, worker, moved, shortened, bytes });
+        self.runs.push_back(Remembered { control_block, log, trace, worker, moved, shortened, bytes });
         while self.runs.len() > HISTORY_RUNS_MAX || self.bytes > HISTORY_BYTES_MAX {
             let Some(oldest) = self.runs.pop_front() else { break };
             self.bytes -= oldest.bytes;

@@ -27,6 +27,7 @@ mod reply;
 mod request;
 mod run_id;
 mod run_record;
+mod trace;
 
 pub use config::Config;
 pub use event_loop::{Error, run};

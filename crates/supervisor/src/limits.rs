@@ -38,7 +38,7 @@ pub const POOL_STACK_BYTES: usize = 2 * 1024 * 1024;
 /// Ended runs that are remembered.
 pub const HISTORY_RUNS_MAX: usize = 1_000;
 
-/// Bytes of inputs, outputs and log lines that the remembered runs may hold together.
+/// Bytes of inputs, outputs, log lines and spans that the remembered runs may hold together.
 pub const HISTORY_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Bytes of one input or output that are remembered of an ended run; a larger one is forgotten and marked so.
@@ -53,6 +53,12 @@ pub const LOG_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of one log line; the rest is cut off.
 pub const LOG_LINE_BYTES_MAX: usize = 4 * 1024;
+
+/// Spans kept of one run, attempts and calls together; the oldest go first.
+pub const TRACE_SPANS_MAX: usize = 512;
+
+/// Bytes of one text in a span, such as the cause of a failure; the rest is cut off.
+pub const TRACE_TEXT_BYTES_MAX: usize = 256;
 
 /// Runs in one listing; the newest are listed.
 pub const RUNS_LISTED_MAX: usize = 10_000;

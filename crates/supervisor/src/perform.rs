@@ -53,6 +53,7 @@ impl Core {
 
     /// Its calls are aborted; a thread that computes it is told at its next tick, and reports back when it stops.
     fn cancel(&mut self, attempt: AttemptId) {
+        self.trace_give_up(attempt);
         if let Some(control) = self.attempts.remove(&attempt).and_then(|mut active| active.control.take()) {
             control.cancel();
         }
@@ -84,6 +85,7 @@ impl Core {
             self.forget_pending(follower);
             self.send(follower, Reply::LogEnd);
         }
+        self.trace_run_ended(&mut record.trace, &control_block);
         self.history.remember(control_block, record);
     }
 
@@ -155,6 +157,11 @@ impl Core {
             Pending::Logs(run) => {
                 if let Some(record) = self.runs.get_mut(&run) {
                     record.log_followers.retain(|follower| *follower != request);
+                }
+            }
+            Pending::Trace(run) => {
+                if let Some(record) = self.runs.get_mut(&run) {
+                    record.trace.followers.retain(|follower| *follower != request);
                 }
             }
             Pending::Routes => self.route_watchers.retain(|watcher| *watcher != request),

@@ -9,8 +9,9 @@ use crate::heavy::account::Account;
 use crate::heavy::quarantine::Deaths;
 use crate::inbound::ConnectionId;
 use crate::lane::MovedBlocks;
-use crate::limits::{LOG_BYTES_MAX, LOG_LINES_MAX, LOG_LINE_BYTES_MAX};
+use crate::limits::{LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::registry::Program;
+use crate::trace::Trace;
 
 /// A live run.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct RunRecord {
     pub(crate) log_followers: Vec<RequestId>,
     /// Its log.
     pub(crate) log: RunLog,
+    /// What it did.
+    pub(crate) trace: Trace,
     /// The budget of what it fetched and has not looked at yet. Never kept while the run waits for something else: a fetch
     /// may be waiting for this very budget.
     pub(crate) held: Vec<Held>,
@@ -59,6 +62,7 @@ impl RunRecord {
             followers: Vec::new(),
             log_followers: Vec::new(),
             log: RunLog::default(),
+            trace: Trace::default(),
             held: Vec::new(),
             worker: None,
             deaths: Deaths::default(),

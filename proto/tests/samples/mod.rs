@@ -6,7 +6,8 @@ use bytes::Bytes;
 use runlet_proto::call::{Answer, Body, BodyAs, Call, FetchCall, FetchReply};
 use runlet_proto::control::{
     Diagnostic, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, RunEnd, RunEvent, RunEventKind, RunFilter,
-    RunSignal, RunSummary, SourceText, Start, SupervisorStatus, Target, WorkflowSummary,
+    RunSignal, RunSummary, SourceText, Start, SupervisorStatus, Target, TraceOutcome, TraceSpan, TraceWhat,
+    WorkflowSummary,
 };
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
@@ -59,6 +60,7 @@ pub(super) fn requests() -> Vec<Request> {
         Request::Status,
         Request::Overdue { id: 3, after_ms: 30_000 },
         Request::Source { workflow: "w".into() },
+        Request::Trace { run: "0193".into(), follow: true },
     ]
 }
 
@@ -90,6 +92,8 @@ fn run() -> RunSummary {
         updated_at_ms: 7,
         error: None,
         pid: Some(8),
+        cpu_us: Some(9),
+        resident_bytes: Some(10),
     }
 }
 
@@ -152,8 +156,37 @@ pub(super) fn replies() -> Vec<Reply> {
             live_runs: 14,
             ended_runs: [15, 16, 17],
             shutting_down: false,
+            live_by_state: [18, 19, 20, 21],
+            slots: 22,
+            slots_taken: 23,
+            heavy_memory_bytes: 24,
+            heavy_memory_bytes_max: 25,
         }),
         Reply::Source { workflow: workflow(), source: SourceText { file: "f.json".into(), text: "[]".into() } },
+        Reply::Trace(vec![TraceSpan {
+            sequence: 1,
+            block: "page".into(),
+            attempt: 2,
+            what: TraceWhat::Call("fetch GET example.org".into()),
+            offset_us: 3,
+            elapsed_us: Some(4),
+            outcome: Some(TraceOutcome::Completed),
+        }]),
+        Reply::TraceEnd { dropped: 5 },
+    ]
+}
+
+pub(super) fn trace_whats() -> Vec<TraceWhat> {
+    vec![TraceWhat::Block, TraceWhat::Call("fetch GET example.org".into())]
+}
+
+pub(super) fn trace_outcomes() -> Vec<TraceOutcome> {
+    vec![
+        TraceOutcome::Completed,
+        TraceOutcome::Skipped,
+        TraceOutcome::Answered("200, 5 bytes".into()),
+        TraceOutcome::Failed("m".into()),
+        TraceOutcome::GivenUp,
     ]
 }
 
@@ -162,7 +195,7 @@ pub(super) fn targets() -> Vec<Target> {
 }
 
 pub(super) fn signals() -> Vec<RunSignal> {
-    vec![RunSignal::Stop, RunSignal::Pause, RunSignal::Resume, RunSignal::Renice(Priority::MAX)]
+    vec![RunSignal::Stop, RunSignal::Pause, RunSignal::Resume, RunSignal::Renice(Priority::MAX), RunSignal::Send(15)]
 }
 
 pub(super) fn refusal_kinds() -> Vec<RefusalKind> {

@@ -5,6 +5,7 @@ mod completions;
 pub(crate) mod deploy;
 mod gateway;
 mod inspect;
+mod kill;
 mod logs;
 mod pause;
 mod ps;
@@ -18,6 +19,8 @@ mod signal;
 mod status;
 mod stop;
 mod supervisor;
+mod top;
+mod trace;
 mod up;
 mod workflows;
 mod zygote;
@@ -51,9 +54,12 @@ pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Show(args) => show::perform(&here, args),
         Command::Run(args) => run::perform(&here, &args),
         Command::Ps(args) => ps::perform(&here, &args),
+        Command::Top(args) => top::perform(&here, &args),
         Command::Inspect(args) => inspect::perform(&here, args),
         Command::Logs(args) => logs::perform(&here, args),
+        Command::Trace(args) => trace::perform(&here, args),
         Command::Stop(args) => stop::perform(&here, args),
+        Command::Kill(args) => kill::perform(&here, args),
         Command::Pause(args) => pause::perform(&here, args),
         Command::Resume(args) => resume::perform(&here, args),
         Command::Renice(args) => renice::perform(&here, args),

@@ -1,5 +1,6 @@
-//! What `stop`, `pause`, `resume` and `renice` share: one signal to several runs.
+//! What `stop`, `kill`, `pause`, `resume` and `renice` share: one signal to several runs.
 
+use nix::sys::signal::Signal;
 use runlet_proto::control::{Reply, Request, RunSignal, RunSummary};
 
 use super::{CommandError, Setting};
@@ -42,6 +43,14 @@ fn line(run: &RunSummary, signal: RunSignal) -> String {
     let RunSummary { id, state, priority, .. } = run;
     match signal {
         RunSignal::Renice(_) => format!("{id} {state} priority {priority}\n"),
+        RunSignal::Send(number) => match Signal::try_from(number) {
+            // These two change the run, all others what its worker makes of them.
+            Ok(Signal::SIGSTOP | Signal::SIGCONT) | Err(_) => format!("{id} {state}\n"),
+            Ok(signal) => {
+                let worker = run.pid.map_or_else(|| "its worker".to_owned(), |pid| format!("process {pid}"));
+                format!("{id} {signal} sent to {worker}\n")
+            }
+        },
         RunSignal::Stop | RunSignal::Pause | RunSignal::Resume => format!("{id} {state}\n"),
     }
 }

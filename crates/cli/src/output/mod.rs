@@ -4,6 +4,7 @@ pub(crate) mod diagnostics;
 pub(crate) mod events;
 pub(crate) mod table;
 pub(crate) mod time;
+pub(crate) mod trace;
 pub(crate) mod view;
 
 use std::borrow::Cow;
@@ -110,6 +111,11 @@ pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     Cow::Owned(harmless)
 }
 
+/// [`harmless`] text on one line, for a cell of a table.
+pub(crate) fn one_line(text: &str) -> String {
+    harmless(text).replace(['\n', '\t'], " ")
+}
+
 /// Prints one line for people on stderr. If nobody reads it, nothing is lost that the exit code does not say.
 pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
@@ -140,6 +146,7 @@ mod tests {
         let shown = harmless(text);
         assert_eq!(shown, "a?[31mé\n\t??x???y?");
         assert_eq!(shown.len(), text.len());
+        assert_eq!(one_line(text), "a?[31mé  ??x???y?");
         assert!(matches!(harmless("plain é\n"), Cow::Borrowed(_)));
     }
 }

@@ -3,32 +3,54 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement};
 use runlet_proto::control::{RunSummary, SupervisorStatus, WorkflowSummary};
+use runlet_proto::ids::RunId;
 use runlet_proto::state::RunState;
 
-use super::colours_on_stdout;
-use super::time::{age, elapsed, now_unix_ms};
+use super::time::{age, cpu_time, elapsed, memory, now_unix_ms};
+use super::{colours_on_stdout, one_line};
 
 /// `runlet ps`.
 pub(crate) fn runs(runs: &[RunSummary], headers: bool) -> String {
     let now = now_unix_ms();
-    let mut table =
-        Table::new(&["RUN", "WORKFLOW", "STATE", "LANE", "PID", "PRI", "BLOCK", "TRY", "AGE", "DETAIL"], headers);
+    let mut table = Table::new(
+        &["RUN", "STATE", "LANE", "PID", "PRI", "CPU", "RSS", "AGE", "WORKFLOW", "BLOCK", "DETAIL"],
+        headers,
+    );
     for run in runs {
-        let detail = run.blocked_on.as_ref().or(run.error.as_ref());
         table.row(vec![
-            Cell::new(run.id),
-            Cell::new(&run.workflow),
+            Cell::new(short_id(run.id)),
             Cell::new(run.state).fg(colour(run.state)),
             Cell::new(run.lane),
-            Cell::new(run.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string())),
+            Cell::new(or_dash(run.pid)),
             Cell::new(run.priority),
-            Cell::new(run.block.as_deref().unwrap_or("-")),
-            Cell::new(run.attempt),
+            Cell::new(or_dash(run.cpu_us.map(cpu_time))),
+            Cell::new(or_dash(run.resident_bytes.map(memory))),
             Cell::new(age(run.created_at_ms, now)),
-            Cell::new(detail.map_or("-", String::as_str)),
+            Cell::new(one_line(&run.workflow)),
+            Cell::new(or_dash(run.block.as_deref().map(one_line))),
+            Cell::new(detail(run)),
         ]);
     }
     table.finish()
+}
+
+/// The end of an id, which is its random part: short enough for a line, long enough to be the run's alone. Every command
+/// takes it for the whole.
+pub(crate) fn short_id(run: RunId) -> String {
+    let id = run.to_string();
+    id.rsplit('-').next().unwrap_or(&id).to_owned()
+}
+
+/// What a live run is BLOCKED on and in which attempt it is, if not in the first, or why it ended.
+pub(crate) fn detail(run: &RunSummary) -> String {
+    let again = (run.attempt > 1 && !run.state.is_terminal()).then(|| format!("attempt {}", run.attempt));
+    let why = run.blocked_on.as_deref().or(run.error.as_deref()).map(one_line);
+    or_dash(again.into_iter().chain(why).reduce(|again, why| format!("{again}: {why}")))
+}
+
+/// What is not there is a dash, so that columns stay columns.
+pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// `runlet workflows`.
@@ -53,6 +75,7 @@ pub(crate) fn workflows(workflows: &[WorkflowSummary], headers: bool) -> String 
 /// `runlet status`: a line a fact.
 pub(crate) fn status(status: &SupervisorStatus, socket: &str) -> String {
     let [completed, failed, stopped] = status.ended_runs;
+    let [ready, running, blocked, paused] = status.live_by_state;
     let up = now_unix_ms().saturating_sub(status.started_at_ms).saturating_mul(1_000);
     let mut table = Table::new(&[], false);
     for (name, value) in [
@@ -62,7 +85,15 @@ pub(crate) fn status(status: &SupervisorStatus, socket: &str) -> String {
         ("release", status.release.clone()),
         ("up", elapsed(up)),
         ("workflows", status.workflows.to_string()),
-        ("live runs", status.live_runs.to_string()),
+        (
+            "live runs",
+            format!("{} ({ready} ready, {running} running, {blocked} blocked, {paused} paused)", status.live_runs),
+        ),
+        ("slots", format!("{} of {} taken", status.slots_taken, status.slots)),
+        (
+            "heavy memory",
+            format!("{} of {} allowed", memory(status.heavy_memory_bytes), memory(status.heavy_memory_bytes_max)),
+        ),
         ("completed", completed.to_string()),
         ("failed", failed.to_string()),
         ("stopped", stopped.to_string()),
@@ -87,12 +118,13 @@ fn colour(state: RunState) -> Color {
     }
 }
 
-struct Table {
+/// A table without borders.
+pub(crate) struct Table {
     table: comfy_table::Table,
 }
 
 impl Table {
-    fn new(names: &[&str], headers: bool) -> Self {
+    pub(crate) fn new(names: &[&str], headers: bool) -> Self {
         let mut table = comfy_table::Table::new();
         // Never cut or wrapped: a terminal wraps by itself, and a script must find a row on one line.
         table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -107,11 +139,11 @@ impl Table {
         Self { table }
     }
 
-    fn row(&mut self, cells: Vec<Cell>) {
+    pub(crate) fn row(&mut self, cells: Vec<Cell>) {
         self.table.add_row(cells);
     }
 
-    fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         for column in self.table.column_iter_mut() {
             column.set_padding((0, 2));
         }
@@ -132,7 +164,7 @@ fn trimmed(table: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use runlet_proto::ids::{Priority, RunId};
+    use runlet_proto::ids::Priority;
     use runlet_proto::state::Lane;
 
     use super::*;
@@ -152,15 +184,20 @@ mod tests {
             created_at_ms: now_unix_ms(),
             updated_at_ms: now_unix_ms(),
             error: None,
-            pid: None,
+            pid: Some(1_234_567),
+            cpu_us: Some(59_900_000),
+            resident_bytes: Some(120 << 20),
         };
         let printed = runs(std::slice::from_ref(&run), true);
         let lines: Vec<_> = printed.lines().collect();
         assert_eq!(lines.len(), 2);
         assert!(lines[0].starts_with("RUN "));
-        assert!(lines[1].starts_with("01932c07-1f3e-7abc-8def-0123456789ab  headlines  BLOCKED  light  -    5"));
+        assert!(lines[1].starts_with("0123456789ab  BLOCKED  light  1234567  5    59.9s  120M  0s   headlines  page"));
+        assert!(lines.iter().all(|line| line.len() <= 100), "{printed}");
         assert!(lines[1].ends_with("fetch localhost:4000"));
-        assert_eq!(runs(&[run], false).lines().count(), 1);
+        assert_eq!(runs(std::slice::from_ref(&run), false).lines().count(), 1);
+        let again = RunSummary { attempt: 3, ..run };
+        assert!(runs(&[again], false).ends_with("  attempt 3: fetch localhost:4000"));
     }
 
     #[test]

@@ -43,6 +43,30 @@ pub(crate) fn elapsed(elapsed_us: u64) -> String {
     }
 }
 
+/// CPU time as a column has it: `0.42s`, `12.3s`, `3m05s`, `2h07m`.
+pub(crate) fn cpu_time(us: u64) -> String {
+    let seconds = us / 1_000_000;
+    match seconds {
+        0..10 => format!("{seconds}.{:02}s", us % 1_000_000 / 10_000),
+        10..60 => format!("{seconds}.{}s", us % 1_000_000 / 100_000),
+        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3_600, seconds % 3_600 / 60),
+    }
+}
+
+/// An amount of memory as a column has it, in the units of 1024: `512K`, `3.4M`, `120M`, `1.5G`.
+pub(crate) fn memory(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..0x10_0000 => return format!("{}K", bytes.div_ceil(1 << 10)),
+        0x10_0000..0x4000_0000 => (1_u64 << 20, 'M'),
+        _ => (1 << 30, 'G'),
+    };
+    match bytes / unit {
+        whole @ 0..10 => format!("{whole}.{}{name}", bytes % unit * 10 / unit),
+        whole => format!("{whole}{name}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +87,18 @@ mod tests {
         assert_eq!(elapsed(840), "840 µs");
         assert_eq!(elapsed(12_345), "12.3 ms");
         assert_eq!(elapsed(4_060_000), "4.06 s");
+        for (us, text) in [(420_000, "0.42s"), (12_345_678, "12.3s"), (185_000_000, "3m05s"), (7_620_000_000, "2h07m")]
+        {
+            assert_eq!(cpu_time(us), text);
+        }
+    }
+
+    #[test]
+    fn memory_is_told_in_three_digits() {
+        for (bytes, text) in
+            [(0, "0K"), (1, "1K"), (512 << 10, "512K"), (3_565_158, "3.3M"), (120 << 20, "120M"), (3 << 29, "1.5G")]
+        {
+            assert_eq!(memory(bytes), text);
+        }
     }
 }

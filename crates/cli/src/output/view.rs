@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::time::rfc3339;
 
-/// A run, as `ps`, `stop`, `pause`, `resume` and `renice` print it.
+/// A run, as `ps`, `top`, `stop`, `kill`, `pause`, `resume` and `renice` print it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RunView<'a> {
@@ -25,6 +25,18 @@ pub(crate) struct RunView<'a> {
     updated_at: String,
     error: Option<&'a str>,
     pid: Option<u32>,
+    cpu_ms: Option<f64>,
+    resident_bytes: Option<u64>,
+    /// Of `top` only: CPU time used since the listing before, in percent of one core.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_percent: Option<f64>,
+}
+
+impl RunView<'_> {
+    /// The same, with the share of a core it uses.
+    pub(crate) fn using(self, cpu_percent: Option<f64>) -> Self {
+        Self { cpu_percent, ..self }
+    }
 }
 
 impl<'a> From<&'a RunSummary> for RunView<'a> {
@@ -43,6 +55,9 @@ impl<'a> From<&'a RunSummary> for RunView<'a> {
             updated_at: rfc3339(run.updated_at_ms),
             error: run.error.as_deref(),
             pid: run.pid,
+            cpu_ms: run.cpu_us.map(|us| us as f64 / 1_000.0),
+            resident_bytes: run.resident_bytes,
+            cpu_percent: None,
         }
     }
 }
@@ -96,8 +111,21 @@ pub(crate) struct StatusView<'a> {
     started_at: String,
     workflows: u64,
     live_runs: u64,
+    live: LiveView,
     ended_runs: EndedView,
     shutting_down: bool,
+    slots: u64,
+    slots_taken: u64,
+    heavy_memory_bytes: u64,
+    heavy_memory_bytes_max: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct LiveView {
+    ready: u64,
+    running: u64,
+    blocked: u64,
+    paused: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,14 +138,20 @@ struct EndedView {
 impl<'a> From<&'a SupervisorStatus> for StatusView<'a> {
     fn from(status: &'a SupervisorStatus) -> Self {
         let [completed, failed, stopped] = status.ended_runs;
+        let [ready, running, blocked, paused] = status.live_by_state;
         Self {
             pid: status.pid,
             release: &status.release,
             started_at: rfc3339(status.started_at_ms),
             workflows: status.workflows,
             live_runs: status.live_runs,
+            live: LiveView { ready, running, blocked, paused },
             ended_runs: EndedView { completed, failed, stopped },
             shutting_down: status.shutting_down,
+            slots: status.slots,
+            slots_taken: status.slots_taken,
+            heavy_memory_bytes: status.heavy_memory_bytes,
+            heavy_memory_bytes_max: status.heavy_memory_bytes_max,
         }
     }
 }

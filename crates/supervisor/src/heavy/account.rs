@@ -1,11 +1,14 @@
 //! What is kept of a run's worker for whoever looks at the run, while it lives and afterwards.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use runlet_proto::ids::Attempt;
 use runlet_proto::worker::Confinement;
 use serde_json::{Value, json};
 
 use super::process::{Exit, How};
+use super::usage::{self, Usage};
 
 /// A worker, as `runlet inspect` shows it.
 #[derive(Debug, Clone)]
@@ -14,6 +17,8 @@ pub(crate) struct Account {
     pub(crate) confinement: Confinement,
     pub(crate) memory_bytes_max: u64,
     pub(crate) cpu_s_max: u64,
+    /// CPU time of the workers the run had before.
+    pub(crate) cpu_before: Duration,
     /// How it ended, once it has.
     pub(crate) exit: Option<Exit>,
     /// The attempt it ended in the middle of, by the id of its block.
@@ -23,6 +28,22 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// What the run's workers have used: of one that has ended by its account, of a live one by looking. Then its memory is
+    /// what is resident now, else the most there was.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        let used = match (self.exit, self.pid) {
+            (Some(exit), _) => Usage { cpu: exit.cpu, resident_bytes: exit.resident_bytes_max },
+            (None, Some(pid)) => usage::of_process(pid)?,
+            (None, None) => return None,
+        };
+        Some(Usage { cpu: used.cpu + self.cpu_before, ..used })
+    }
+
+    /// CPU time of its workers that have ended.
+    pub(crate) fn cpu_of_ended(&self) -> Duration {
+        self.cpu_before + self.exit.map_or(Duration::ZERO, |exit| exit.cpu)
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let Confinement { seccomp, landlock_abi, other_user } = self.confinement;
         let ended = self.exit.map(|exit| {

@@ -18,8 +18,33 @@ pub(crate) enum Killed {
     Protocol(String),
 }
 
+/// Signals that users had a worker sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sent(u64);
+
+impl Sent {
+    pub(crate) fn note(&mut self, signal: Signal) {
+        self.0 |= Self::bit(signal as i32);
+    }
+
+    fn contains(self, number: i32) -> bool {
+        self.0 & Self::bit(number) != 0
+    }
+
+    /// Signals have numbers from 1 to 64.
+    fn bit(number: i32) -> u64 {
+        u32::try_from(number - 1).ok().and_then(|place| 1_u64.checked_shl(place)).unwrap_or(0)
+    }
+}
+
 /// What is told of a worker's end; `memory_bytes_max` and `cpu_s_max` are what it was allowed.
-pub(crate) fn failure(exit: &Exit, killed: Option<&Killed>, memory_bytes_max: u64, cpu_s_max: u64) -> Failure {
+pub(crate) fn failure(
+    exit: &Exit,
+    killed: Option<&Killed>,
+    sent: Sent,
+    memory_bytes_max: u64,
+    cpu_s_max: u64,
+) -> Failure {
     match (killed, exit.how) {
         (Some(Killed::Protocol(what)), _) => {
             Failure::workflow("worker-protocol", format!("the worker was killed: {what}"))
@@ -30,6 +55,10 @@ pub(crate) fn failure(exit: &Exit, killed: Option<&Killed>, memory_bytes_max: u6
             ..Failure::workflow("cancelled", "the worker was killed, since the attempt was given up")
         },
         (Some(Killed::LogLimit(most)), _) => log_limit(*most),
+        (None, How::Signal(number)) if sent.contains(number) => Failure::workflow(
+            "worker-signal",
+            format!("the worker was ended by {}, sent by `runlet kill`", name_of(number)),
+        ),
         (None, How::Code(exit::OUT_OF_MEMORY)) => Failure::workflow(
             "out-of-memory",
             format!("the worker was refused memory: the run may have {} MiB", memory_bytes_max.div_ceil(1 << 20)),
@@ -44,8 +73,7 @@ pub(crate) fn failure(exit: &Exit, killed: Option<&Killed>, memory_bytes_max: u6
                 .with_help("what the block was given may have taken it over; `runlet inspect` shows the input")
         }
         (None, How::Signal(number)) => {
-            let name = Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |it| it.to_string());
-            let failure = Failure::workflow("worker-signal", format!("the worker was ended by {name}"));
+            let failure = Failure::workflow("worker-signal", format!("the worker was ended by {}", name_of(number)));
             match number {
                 libc::SIGSEGV => failure
                     .with_help("an access to memory that is not its own, as when the stack overflows: recurse less"),
@@ -72,6 +100,10 @@ fn cpu_limit(cpu_s_max: u64) -> Failure {
         .with_help("raise `limits.cpu` of the workflow")
 }
 
+fn name_of(number: i32) -> String {
+    Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -79,7 +111,7 @@ mod tests {
     use super::*;
 
     fn code_of(how: How, killed: Option<&Killed>) -> String {
-        failure(&Exit { how, cpu: Duration::ZERO, resident_bytes_max: 0 }, killed, 1 << 20, 3).code
+        failure(&Exit { how, cpu: Duration::ZERO, resident_bytes_max: 0 }, killed, Sent::default(), 1 << 20, 3).code
     }
 
     #[test]
@@ -106,13 +138,21 @@ mod tests {
     #[test]
     fn who_does_not_let_the_cpu_limit_end_him_is_told_the_same() {
         let killed = |cpu| Exit { how: How::Signal(libc::SIGKILL), cpu, resident_bytes_max: 0 };
-        assert_eq!(failure(&killed(Duration::from_millis(3_001)), None, 0, 3).code, "cpu-limit");
-        assert_eq!(failure(&killed(Duration::from_millis(2_999)), None, 0, 3).code, "worker-signal");
+        assert_eq!(failure(&killed(Duration::from_millis(3_001)), None, Sent::default(), 0, 3).code, "cpu-limit");
+        assert_eq!(failure(&killed(Duration::from_millis(2_999)), None, Sent::default(), 0, 3).code, "worker-signal");
     }
 
     #[test]
     fn a_signal_is_told_by_name() {
         let exit = Exit { how: How::Signal(libc::SIGSEGV), cpu: Duration::ZERO, resident_bytes_max: 0 };
-        assert!(failure(&exit, None, 0, 0).message.contains("SIGSEGV"));
+        let mut sent = Sent::default();
+        sent.note(Signal::SIGTERM);
+        assert_eq!(failure(&exit, None, sent, 0, 0).message, "the worker was ended by SIGSEGV");
+        sent.note(Signal::SIGSEGV);
+        let told = failure(&exit, None, sent, 0, 0);
+        assert_eq!(told.message, "the worker was ended by SIGSEGV, sent by `runlet kill`");
+        assert_eq!((told.code.as_str(), told.help), ("worker-signal", None));
+        // Whoever ended the run has said why.
+        assert_eq!(failure(&exit, Some(&Killed::NoLongerNeeded), sent, 0, 0).code, "cancelled");
     }
 }

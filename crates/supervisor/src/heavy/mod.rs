@@ -10,12 +10,15 @@ mod judge;
 pub(crate) mod link;
 pub(crate) mod process;
 pub(crate) mod quarantine;
+pub(crate) mod usage;
 pub(crate) mod workers;
 mod zygote;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use runlet_blocks::CallId;
 use runlet_kernel::Event;
 use runlet_proto::call::Answer;
@@ -43,6 +46,7 @@ impl Core {
             let failure = Failure::workflow("internal", "the run is unknown to the supervisor");
             return self.finish(attempt, Err(failure));
         };
+        self.trace_begin(attempt);
         self.let_go(attempt.run);
         self.attempts.insert(attempt, Active::in_worker());
         if let Some((_, worker)) = self.workers.of_run_mut(attempt.run) {
@@ -83,6 +87,7 @@ impl Core {
                 confinement: worker.confinement.unwrap_or_default(),
                 memory_bytes_max: job.memory_bytes_max,
                 cpu_s_max: job.cpu_s_max,
+                cpu_before: record.worker.as_ref().map_or(Duration::ZERO, Account::cpu_of_ended),
                 exit: None,
                 during: None,
                 deaths: record.deaths.causes().to_vec(),
@@ -151,6 +156,12 @@ impl Core {
                         let _ = loop_queue.send(Inbound::WorkerExited { worker, exit }).await;
                     }
                 });
+                // It may have said that it is ready, and been given a run, before the zygote said that it is there.
+                let job = self.workers.get_mut(worker).and_then(|found| found.run);
+                let account = job.and_then(|job| self.runs.get_mut(&job.run)).and_then(|record| record.worker.as_mut());
+                if let Some(account) = account {
+                    account.pid = Some(process.pid());
+                }
                 if let Some(attempt) = self.workers.forked(worker, process) {
                     self.stopped(attempt);
                 }
@@ -283,12 +294,18 @@ impl Core {
     /// Gives a heavy attempt up: its worker is killed, and reported when it is gone.
     pub(crate) fn cancel_heavy(&mut self, attempt: AttemptId) {
         self.attempts.remove(&attempt);
+        self.trace_give_up(attempt);
         if let Some((_, worker)) = self.workers.of_run_mut(attempt.run) {
             worker.kill(Killed::NoLongerNeeded);
             return;
         }
         self.workers.hungry.retain(|hungry| hungry.attempt != attempt);
         self.finish(attempt, Err(Failure::workflow("cancelled", "the attempt was given up")));
+    }
+
+    /// Sends a signal of a user to the run's worker; its process id, if there is such a worker.
+    pub(crate) fn signal_worker(&mut self, run: RunId, signal: Signal) -> Option<i32> {
+        self.workers.of_run_mut(run)?.1.send(signal)
     }
 
     /// The run is over, and its worker with it.
@@ -346,9 +363,12 @@ impl Core {
         if let Some(account) = account {
             (account.pid, account.exit) = (gone.pid, Some(gone.exit));
         }
-        let failure = cause::failure(&gone.exit, gone.killed.as_ref(), memory_bytes_max, cpu_s_max);
+        let failure = cause::failure(&gone.exit, gone.killed.as_ref(), gone.sent, memory_bytes_max, cpu_s_max);
         let (failure, last) = self.count_death(run, gone, failure);
-        self.attempts.retain(|id, active| id.run != run || !active.heavy);
+        let lost = self.attempts.extract_if(|id, active| id.run == run && active.heavy);
+        for attempt in lost.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.trace_end(attempt, Err(&failure));
+        }
         let random = (self.run_ids.next_random() >> 32) as u32;
         self.report(Event::WorkerLost { run, failure, random, last });
     }

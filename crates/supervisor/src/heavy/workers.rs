@@ -9,7 +9,7 @@ use runlet_proto::ids::RunId;
 use runlet_proto::worker::Confinement;
 use tokio::sync::mpsc;
 
-use super::cause::Killed;
+use super::cause::{Killed, Sent};
 use super::link::{Heard, Told};
 use super::process::{Exit, Process};
 use super::zygote::Zygote;
@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     /// What was read from it since it was stopped.
     pub(super) heard: VecDeque<Heard>,
     killed: Option<Killed>,
+    /// What users had it sent.
+    sent: Sent,
     closed: bool,
     exit: Option<Exit>,
 }
@@ -79,6 +81,7 @@ pub(crate) struct Gone {
     pub(super) run: Option<Job>,
     pub(super) exit: Exit,
     pub(super) killed: Option<Killed>,
+    pub(super) sent: Sent,
 }
 
 impl Worker {
@@ -91,6 +94,7 @@ impl Worker {
             stop: Stop::Goes,
             heard: VecDeque::new(),
             killed: None,
+            sent: Sent::default(),
             closed: false,
             exit: None,
         }
@@ -131,6 +135,14 @@ impl Worker {
             process.signal(Signal::SIGCONT);
         }
         self.stop = Stop::Goes;
+    }
+
+    /// Sends it a signal of a user. Its process id, or none if there is no process yet or any more.
+    pub(super) fn send(&mut self, signal: Signal) -> Option<i32> {
+        let process = self.process.as_ref().filter(|_| self.exit.is_none())?;
+        process.signal(signal);
+        self.sent.note(signal);
+        Some(process.pid())
     }
 
     /// Ends it. The first reason counts.
@@ -245,6 +257,6 @@ impl Workers {
         {
             self.of_run.remove(&job.run);
         }
-        Some(Gone { pid: found.pid(), run: found.run, exit, killed: found.killed })
+        Some(Gone { pid: found.pid(), run: found.run, exit, killed: found.killed, sent: found.sent })
     }
 }

@@ -3,9 +3,12 @@
 use runlet_kernel::WorkflowControlBlock;
 use runlet_proto::control::{Refusal, RefusalKind, Reply, RunFilter, RunSummary, SupervisorStatus};
 use runlet_proto::ids::RunId;
+use runlet_proto::state::RunState;
 
 use crate::control_block;
 use crate::core::{Core, Payload, Pending, Phase};
+use crate::heavy::account::Account;
+use crate::history::Remembered;
 use crate::lane::MovedBlocks;
 use crate::limits::RUNS_LISTED_MAX;
 use crate::reply::{RefusalExt as _, refusal};
@@ -14,17 +17,30 @@ use crate::run_record::RequestId;
 impl Core {
     /// Lists live runs, and with `all` the remembered ones, newest first.
     pub(crate) fn list_runs(&self, from: RequestId, filter: &RunFilter) {
-        let remembered = self.history.iter().map(|remembered| &remembered.control_block).filter(|_| filter.all);
-        let wanted = |control_block: &&WorkflowControlBlock<Payload>| {
+        let remembered = self.history.iter().filter(|_| filter.all).map(|ended| (&ended.control_block, Some(ended)));
+        let wanted = |(control_block, _): &(&WorkflowControlBlock<Payload>, Option<&Remembered>)| {
             let workflow = &*control_block.plan.workflow;
             (filter.workflows.is_empty() || filter.workflows.iter().any(|wanted| wanted == workflow))
                 && (filter.states.is_empty() || filter.states.contains(&control_block.state))
         };
-        let mut runs: Vec<_> = self.kernel.runs().chain(remembered).filter(wanted).collect();
+        let live = self.kernel.runs().map(|control_block| (control_block, None));
+        let mut runs: Vec<_> = live.chain(remembered).filter(wanted).collect();
         let total = runs.len() as u64;
-        runs.sort_unstable_by_key(|control_block| std::cmp::Reverse(control_block.id));
+        runs.sort_unstable_by_key(|(control_block, _)| std::cmp::Reverse(control_block.id));
         runs.truncate(RUNS_LISTED_MAX);
-        let runs = runs.into_iter().map(|control_block| self.summary(control_block)).collect();
+        let runs = runs.into_iter().map(|(control_block, ended)| {
+            let account = match ended {
+                Some(ended) => ended.worker.as_ref(),
+                None => self.runs.get(&control_block.id).and_then(|record| record.worker.as_ref()),
+            };
+            let usage = account.and_then(Account::usage);
+            RunSummary {
+                cpu_us: usage.and_then(|usage| u64::try_from(usage.cpu.as_micros()).ok()),
+                resident_bytes: usage.map(|usage| usage.resident_bytes),
+                ..self.summary(control_block)
+            }
+        });
+        let runs = runs.collect();
         self.send(from, Reply::Runs { runs, total });
     }
 
@@ -89,7 +105,42 @@ impl Core {
         self.send(from, Reply::LogEnd);
     }
 
+    /// What a run did, and what it does while it lives.
+    pub(crate) fn trace_of(&mut self, from: RequestId, run: &str, follow: bool) {
+        let run = match self.find(run) {
+            Ok(run) => run,
+            Err(refusal) => return self.refuse(from, refusal),
+        };
+        let (trace, control_block) = match (self.kernel.run(run), self.runs.get_mut(&run), self.history.get(run)) {
+            (Some(control_block), Some(record), _) => {
+                if follow {
+                    record.trace.followers.push(from);
+                }
+                (&record.trace, control_block)
+            }
+            (_, _, Some(ended)) => (&ended.trace, &ended.control_block),
+            (_, _, None) => return self.refuse(from, unknown_run(&run.to_string())),
+        };
+        let (spans, dropped, goes_on) = (trace.spans(control_block), trace.dropped(), trace.followers.contains(&from));
+        self.send(from, Reply::Trace(spans));
+        if goes_on {
+            return self.expect_reply(from, Pending::Trace(run));
+        }
+        self.send(from, Reply::TraceEnd { dropped });
+    }
+
     pub(crate) fn status(&self, from: RequestId) {
+        let counts = self.kernel.counts();
+        let mut live_by_state = [0; 4];
+        for run in self.kernel.runs() {
+            match run.state {
+                RunState::Ready => live_by_state[0] += 1,
+                RunState::Running => live_by_state[1] += 1,
+                RunState::Blocked => live_by_state[2] += 1,
+                RunState::Paused => live_by_state[3] += 1,
+                RunState::Completed | RunState::Failed | RunState::Stopped => {}
+            }
+        }
         let status = SupervisorStatus {
             pid: std::process::id(),
             release: env!("CARGO_PKG_VERSION").to_owned(),
@@ -98,6 +149,11 @@ impl Core {
             live_runs: self.runs.len() as u64,
             ended_runs: [self.ended.completed, self.ended.failed, self.ended.stopped],
             shutting_down: self.phase != Phase::Accepting,
+            live_by_state,
+            slots: counts.slots as u64,
+            slots_taken: (counts.slots - counts.slots_free) as u64,
+            heavy_memory_bytes: counts.heavy_memory_used,
+            heavy_memory_bytes_max: counts.heavy_memory_budget,
         };
         self.send(from, Reply::Status(status));
     }

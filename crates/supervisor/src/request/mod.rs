@@ -36,6 +36,7 @@ impl Core {
             Request::WatchRoutes => self.watch_routes(from),
             Request::Status => self.status(from),
             Request::Source { workflow } => self.source(from, &workflow),
+            Request::Trace { run, follow } => self.trace_of(from, &run, follow),
             Request::Overdue { id, after_ms } => self.overdue(RequestId { id, ..from }, after_ms),
         }
     }
