@@ -35,6 +35,10 @@ pub(crate) struct Core {
     pub(crate) workers: Workers,
     /// The binary that is started as a zygote.
     pub(crate) zygote_program: Option<PathBuf>,
+    /// Name of the state directory, by which a later supervisor knows what this one left.
+    pub(crate) state_id: String,
+    /// Lowest level of isolation at which a heavy run is executed.
+    pub(crate) level_required: u8,
     pub(crate) fetcher: Fetcher,
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     pub(crate) route_watchers: Vec<RequestId>,

@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 pub(crate) mod deploy;
+mod doctor;
 mod gateway;
 mod inspect;
 mod logs;
@@ -60,8 +61,9 @@ pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Status => status::perform(&here),
         Command::Check(args) => check::perform(&here, &args),
         Command::Schema => schema::perform(here.format),
+        Command::Doctor(args) => doctor::perform(&here, &args),
         Command::Completions(args) => completions::perform(&args),
-        Command::Zygote => zygote::perform(),
+        Command::Zygote(args) => zygote::perform(args),
     };
     match result {
         // `runlet ps | head -1` has got all it wanted.
