@@ -141,7 +141,7 @@ pub struct Confinement {
     pub other_user: bool,
     /// The namespaces it is in that the supervisor is not in.
     pub namespaces: Namespaces,
-    /// It is in a control group of its own that can limit its memory and its processes.
+    /// It is in a control group of its own that limits its memory and its processes. None is yet.
     pub cgroup_limits: bool,
 }
 
@@ -215,12 +215,6 @@ pub enum Task {
     },
 }
 
-/// Name of a worker's control group, below the one the zygote was started with.
-#[must_use]
-pub fn cgroup_name(worker: u64) -> String {
-    format!("worker-{worker}")
-}
-
 /// What the zygote answers. The process, as a pidfd (pidfd_open(2)), comes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Forked {
@@ -230,8 +224,6 @@ pub enum Forked {
         worker: u64,
         /// Its process id.
         pid: i32,
-        /// Whether it is in a control group of its own, [`cgroup_name`].
-        cgroup: bool,
     },
     /// It could not be made.
     Failed {
@@ -249,8 +241,8 @@ pub mod exit {
     pub const DONE: i32 = 0;
     /// It was refused memory.
     pub const OUT_OF_MEMORY: i32 = 112;
-    /// It used up its CPU time, or got another signal that ends a process: this and the signal's number. The first process of
-    /// a pid namespace is not ended by signals it has not asked for (pid_namespaces(7)), so it asks, and tells in this way.
+    /// A signal that ends a process reached it: this and the signal's number. The first process of a pid namespace is not
+    /// ended by signals it has not asked for (pid_namespaces(7)), so it asks, and tells in this way.
     pub const SIGNALLED: i32 = 128;
     /// It was told something it does not understand. The supervisor is of the same binary: a bug.
     pub const PROTOCOL: i32 = 113;

@@ -168,6 +168,39 @@ fn an_ordinary_user_has_confined_workers_too() {
 }
 
 #[test]
+fn where_namespaces_are_refused_a_worker_has_the_rest_and_the_doctor_says_so() {
+    if !geteuid().is_root() || !Path::new("/usr/bin/setpriv").exists() {
+        return eprintln!("SKIPPED: needs root and setpriv to give up the privilege for namespaces");
+    }
+    let installation = Installation::new();
+    // As root is in most containers.
+    let contained = |arguments: &[&str]| {
+        let whole = installation.command(arguments);
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]).arg(whole.get_program());
+        command.args(arguments).current_dir(installation.folder()).env_clear();
+        command.envs(whole.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        Process::start(&format!("runlet {} in a container", arguments.join(" ")), &mut command, b"")
+    };
+    let finished = contained(&["doctor", "-o", "json", "--require-isolation", "3"]).finish();
+    finished.expect_code(code::FAILED, "doctor");
+    let report = examined(&finished.stdout);
+    assert_eq!(
+        (&report["layers"]["namespaces"], &report["layers"]["otherUser"]),
+        (&json!([]), &json!(true)),
+        "{report}"
+    );
+    let level = if report["layers"]["landlockAbi"].as_u64() > Some(0) { 2 } else { 1 };
+    assert_eq!(report["level"], level, "{report}");
+    assert!(level == 1 || finished.stdout.contains("CAP_SYS_ADMIN"), "{report}");
+
+    let supervisor = contained(&["supervisor", "--require-isolation", "1"]);
+    supervisor.wait_line("ready", |line| line.starts_with("ready ").then_some(()));
+    installation.deploy("one", &program("one", "40 + 2"));
+    assert_eq!(installation.ok(&["run", "one"]).trim(), "42");
+}
+
+#[test]
 fn what_an_earlier_supervisor_left_is_found_and_killed() {
     let installation = Installation::new();
     let supervisor = installation.supervisor();

@@ -129,7 +129,7 @@ pub(crate) struct SupervisorOptions {
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct RequireIsolation {
     /// Lowest level of isolation at which a heavy run is executed: 0 a process with limits, 1 with seccomp, 2 with Landlock,
-    /// 3 with namespaces, 4 with a network namespace and control groups. `runlet doctor` tells what this host gives.
+    /// 3 with namespaces, 4 with control groups too, which there are none of yet. `runlet doctor` tells what this host gives.
     #[arg(long, value_name = "LEVEL", env = "RUNLET_REQUIRE_ISOLATION", default_value_t = Confinement::LEVEL_REQUIRED,
         value_parser = clap::value_parser!(u8).range(0..=i64::from(Confinement::LEVEL_MAX)))]
     pub(crate) require_isolation: u8,
@@ -147,10 +147,7 @@ pub(crate) struct Doctor {
 pub(crate) struct Zygote {
     /// The supervisor's state directory as a number, by which a later one knows what an earlier one left.
     #[arg(long, value_name = "ID")]
-    pub(crate) of: Option<String>,
-    /// The control group to make those of the workers in.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cgroup: Option<PathBuf>,
+    of: Option<String>,
 }
 
 /// `runlet gateway`.

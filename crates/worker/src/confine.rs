@@ -82,8 +82,6 @@ pub(crate) struct Birth<'a> {
     pub(crate) shared: &'a Shared,
     /// Whether it is the first process of a pid namespace.
     pub(crate) pid_namespace: bool,
-    /// Whether it is in a control group that can limit it.
-    pub(crate) cgroup_limits: bool,
     /// The null device.
     pub(crate) null: OwnedFd,
     /// Writable memory it has, in bytes.
@@ -126,8 +124,8 @@ pub(crate) fn confine(socket: OwnedFd, birth: Birth<'_>) -> Result<(UnixStream, 
     memory::end_when_refused();
     let landlock_abi = shut_off_files_and_network();
     let seccomp = birth.filtered && filter_system_calls();
-    let Birth { cgroup_limits, data_bytes, .. } = birth;
-    let confinement = Confinement { seccomp, landlock_abi, other_user, namespaces, cgroup_limits };
+    let data_bytes = birth.data_bytes;
+    let confinement = Confinement { seccomp, landlock_abi, other_user, namespaces, cgroup_limits: false };
     Ok((socket, Confined { confinement, data_bytes }))
 }
 

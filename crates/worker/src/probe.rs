@@ -99,7 +99,7 @@ fn any(results: impl Iterator<Item = io::Result<()>>) -> io::Result<()> {
 
 fn start_process() -> io::Result<()> {
     for clone3 in [true, false] {
-        match sys::fork(&Forking { clone3, sibling: false, pid_namespace: false, cgroup: None }) {
+        match sys::fork(&Forking { clone3, sibling: false, pid_namespace: false }) {
             Ok(Side::Child) => sys::exit_at_once(exit::DONE),
             Ok(Side::Parent(..)) => return Ok(()),
             Err(_) => {}

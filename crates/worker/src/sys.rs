@@ -1,7 +1,7 @@
 //! The system calls for which there is no safe wrapper; all `unsafe` of this crate.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use runlet_proto::worker::exit;
@@ -16,7 +16,7 @@ pub(crate) enum Side {
 
 /// How a process is to be forked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Forking<'a> {
+pub(crate) struct Forking {
     /// By clone3(2), else by clone(2), which is older: a container's filter may refuse the first alone, since it cannot see
     /// its flags.
     pub(crate) clone3: bool,
@@ -25,8 +25,6 @@ pub(crate) struct Forking<'a> {
     pub(crate) sibling: bool,
     /// As the first process of a pid namespace.
     pub(crate) pid_namespace: bool,
-    /// In this control group; by clone3(2) alone.
-    pub(crate) cgroup: Option<BorrowedFd<'a>>,
 }
 
 /// Forks a process. The signal at its end is that of the caller's own end, or none: it is waited for by its descriptor, with
@@ -37,16 +35,14 @@ pub(crate) struct Forking<'a> {
 ///
 /// # Panics
 /// Never, if the caller has a single thread: the child of a process with several could find locks taken for ever.
-pub(crate) fn fork(how: &Forking<'_>) -> io::Result<Side> {
+pub(crate) fn fork(how: &Forking) -> io::Result<Side> {
     let mut flags = libc::CLONE_PIDFD as u64;
     for (wanted, flag) in [(how.sibling, libc::CLONE_PARENT), (how.pid_namespace, libc::CLONE_NEWPID)] {
         flags |= if wanted { flag as u64 } else { 0 };
     }
     let mut pidfd: RawFd = -1;
     let pid = if how.clone3 {
-        clone3(flags, &mut pidfd, how.cgroup)
-    } else if how.cgroup.is_some() {
-        return Err(io::ErrorKind::Unsupported.into());
+        clone3(flags, &mut pidfd)
     } else {
         // SAFETY: without CLONE_VM the child has a copy of everything and goes on on the copy of this stack; the kernel
         // writes one descriptor, to a place that outlives the call. The third argument is the same on every architecture
@@ -64,10 +60,9 @@ pub(crate) fn fork(how: &Forking<'_>) -> io::Result<Side> {
     }
 }
 
-fn clone3(flags: u64, pidfd: &mut RawFd, cgroup: Option<BorrowedFd<'_>>) -> libc::c_long {
-    let into_cgroup = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
+fn clone3(flags: u64, pidfd: &mut RawFd) -> libc::c_long {
     let arguments = libc::clone_args {
-        flags: flags | into_cgroup,
+        flags,
         pidfd: (&raw mut *pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
@@ -78,14 +73,11 @@ fn clone3(flags: u64, pidfd: &mut RawFd, cgroup: Option<BorrowedFd<'_>>) -> libc
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: cgroup.map_or(0, |cgroup| cgroup.as_raw_fd() as u64),
+        cgroup: 0,
     };
     // SAFETY: without CLONE_VM the child has a copy of everything; the arguments are as long as is said and outlive the call.
     unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) }
 }
-
-/// Of linux/sched.h; the libc crate has it for one C library only.
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Gives up every capability (capabilities(7)).
 ///

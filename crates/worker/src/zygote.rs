@@ -7,16 +7,15 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::getppid;
 use runlet_ipc::handoff::Handoff;
-use runlet_proto::worker::{self, Fork, Task, exit};
+use runlet_proto::worker::{Fork, Forked, Task, exit};
 
 use crate::confine::{self, Birth};
-use crate::fork::{Forked, Means};
+use crate::fork::Means;
 use crate::namespaces::{Seen, Shared, Status};
 use crate::sys::{self, Side};
 use crate::{probe, serve};
@@ -38,26 +37,19 @@ pub enum ZygoteError {
     Threads(u64),
 }
 
-/// What the zygote is told on its command line.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The control group in which it makes one for each worker.
-    pub cgroup: Option<PathBuf>,
-}
-
 /// Forks a process for each [`Fork`] that comes over stdin, until it ends. Must be called before the process has started a
 /// thread. In a forked process this does not return.
 ///
 /// # Errors
 /// [`ZygoteError`].
-pub fn run(options: &Options) -> Result<(), ZygoteError> {
+pub fn run() -> Result<(), ZygoteError> {
     let supervisor = getppid();
     let handoff = Handoff::from(sys::take_stdin());
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(ZygoteError::Process)?;
     let status = Status::open().map_err(ZygoteError::Process)?;
     let shared = Shared::enter();
     // In these namespaces, whose privileges an ordinary user needs for one of processes.
-    let means = Means::find(options.cgroup.as_deref());
+    let means = Means::find();
     let zygote = Zygote { handoff, status, null: null.into(), means, shared };
     // After the namespaces, since a change of privileges clears it (PR_SET_PDEATHSIG(2const)).
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| ZygoteError::Bind(errno.into()))?;
@@ -89,14 +81,10 @@ impl Zygote {
             if seen.threads != 1 {
                 return Err(ZygoteError::Threads(seen.threads));
             }
-            let (answer, process) = match self.means.fork_worker(worker) {
-                Ok(Forked { side: Side::Child, cgroup }) => {
-                    self.become_worker(socket, task, seen, cgroup == Some(true))
-                }
-                Ok(Forked { side: Side::Parent(pid, process), cgroup }) => {
-                    (worker::Forked::Worker { worker, pid, cgroup: cgroup.is_some() }, Some(process))
-                }
-                Err(error) => (worker::Forked::Failed { worker, errno: error.raw_os_error().unwrap_or(0) }, None),
+            let (answer, process) = match self.means.fork_worker() {
+                Ok(Side::Child) => self.become_worker(socket, task, seen),
+                Ok(Side::Parent(pid, process)) => (Forked::Worker { worker, pid }, Some(process)),
+                Err(error) => (Forked::Failed { worker, errno: error.raw_os_error().unwrap_or(0) }, None),
             };
             let sent = self.handoff.send(&answer, process.as_ref().map(OwnedFd::as_fd));
             sent.map_err(ZygoteError::Socket)?;
@@ -104,12 +92,11 @@ impl Zygote {
     }
 
     /// The rest of the life of a forked process. What this owns is never dropped: its descriptors are something else then.
-    fn become_worker(&self, socket: OwnedFd, task: Task, seen: Seen, cgroup_limits: bool) -> ! {
+    fn become_worker(&self, socket: OwnedFd, task: Task, seen: Seen) -> ! {
         let code = self.null.try_clone().map_or(exit::DESCRIPTORS, |null| {
             let birth = Birth {
                 shared: &self.shared,
                 pid_namespace: self.means.pid_namespace,
-                cgroup_limits,
                 null,
                 data_bytes: seen.data_bytes,
                 filtered: !matches!(task, Task::Try { filtered: false, .. }),

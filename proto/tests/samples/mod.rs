@@ -337,7 +337,7 @@ pub(super) fn ended() -> Vec<Ended> {
 }
 
 pub(super) fn forked() -> Vec<Forked> {
-    vec![Forked::Worker { worker: 1, pid: 2, cgroup: true }, Forked::Failed { worker: 1, errno: 11 }]
+    vec![Forked::Worker { worker: 1, pid: 2 }, Forked::Failed { worker: 1, errno: 11 }]
 }
 
 pub(super) fn tasks() -> Vec<Task> {

@@ -63,7 +63,8 @@ pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Schema => schema::perform(here.format),
         Command::Doctor(args) => doctor::perform(&here, &args),
         Command::Completions(args) => completions::perform(&args),
-        Command::Zygote(args) => zygote::perform(args),
+        // What it is told is for whoever looks for it.
+        Command::Zygote(_) => zygote::perform(),
     };
     match result {
         // `runlet ps | head -1` has got all it wanted.

@@ -100,7 +100,7 @@ fn network_and_cgroup_advice(confinement: &Confinement) -> Vec<String> {
     }
     if !confinement.cgroup_limits {
         advice.push(
-            "level 4 needs a control group of version 2 with the controllers memory and pids that is the supervisor's own: in a systemd unit, Delegate=yes"
+            "level 4 needs control groups around workers, which this release does not make: nothing to change on the host"
                 .to_owned(),
         );
     }
@@ -125,7 +125,7 @@ mod tests {
         let restricted = host(1000, None, &[("kernel.apparmor_restrict_unprivileged_userns", "0")]);
         assert!(says(&restricted, Some(2), "kernel.apparmor_restrict_unprivileged_userns=0"));
         assert!(says(&host(0, None, &[]), Some(2), "CAP_SYS_ADMIN"));
-        assert!(says(&host(0, None, &[]), Some(3), "Delegate=yes"));
+        assert!(says(&host(0, None, &[]), Some(3), "control groups"));
         assert!(host(0, None, &[]).advice(Some(Confinement::LEVEL_MAX), &none).is_empty());
     }
 }

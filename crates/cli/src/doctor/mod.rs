@@ -140,13 +140,10 @@ fn end_of(status: WaitStatus) -> io::Result<Outcome> {
     if let WaitStatus::Signaled(_, signal, _) = status {
         return Ok(Outcome::Killed(signal));
     }
-    match status {
-        WaitStatus::Exited(_, code) => {
-            let signal = Signal::try_from(code - exit::SIGNALLED);
-            Ok(signal.map_or(Outcome::Ended(code), Outcome::Killed))
-        }
-        other => Err(io::Error::other(format!("a worker ended in an unknown way: {other:?}"))),
-    }
+    let WaitStatus::Exited(_, code) = status else {
+        return Err(io::Error::other(format!("a worker ended in an unknown way: {status:?}")));
+    };
+    Ok(Signal::try_from(code - exit::SIGNALLED).map_or(Outcome::Ended(code), Outcome::Killed))
 }
 
 impl Drop for Zygote {
