@@ -96,7 +96,13 @@ mod tests {
         let mut left = zygote(&ours).spawn().unwrap();
         let mut other = zygote(&others).spawn().unwrap();
         let is_there = |pid: u32, id: &str| is_ours(i32::try_from(pid).unwrap(), id);
-        assert!(is_there(left.id(), &ours) && is_there(other.id(), &others) && !is_there(misplaced.id(), &ours));
+        // A process that has just been started has no command line for a moment (execve(2)).
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !(is_there(left.id(), &ours) && is_there(other.id(), &others)) {
+            assert!(std::time::Instant::now() < deadline, "they have no command line");
+            std::thread::yield_now();
+        }
+        assert!(!is_there(misplaced.id(), &ours));
         end(&ours).await;
         assert_eq!(left.wait().unwrap().signal(), Some(libc::SIGKILL));
         for child in [&mut misplaced, &mut other] {
