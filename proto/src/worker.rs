@@ -15,6 +15,7 @@ use crate::control::{LogLevel, SourceText};
 use crate::failure::Failure;
 use crate::hook::{HookRequest, HttpReply};
 use crate::ids::{Attempt, BlockIndex};
+use crate::probe::Act;
 
 /// What a worker is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,26 +141,80 @@ pub struct Confinement {
     pub landlock_abi: u8,
     /// It runs as another, unprivileged user than the supervisor.
     pub other_user: bool,
+    /// The namespaces it is in that the supervisor is not in.
+    pub namespaces: Namespaces,
+    /// It is in a control group of its own that limits its memory and its processes. None is yet.
+    pub cgroup_limits: bool,
+}
+
+/// Kinds of namespaces (namespaces(7)) in which a worker is apart from the supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// Users: only where it is the price of the others.
+    pub user: bool,
+    /// Processes: it sees itself alone, and nothing it starts outlives it.
+    pub pid: bool,
+    /// Mounts, with an empty directory as its root.
+    pub mount: bool,
+    /// System V objects and POSIX message queues.
+    pub ipc: bool,
+    /// The name of the host.
+    pub uts: bool,
+    /// The network: no interface that is up.
+    pub net: bool,
 }
 
 impl Confinement {
+    /// The highest level there is.
+    pub const LEVEL_MAX: u8 = 4;
+
+    /// The level that a supervisor requires unless it is told otherwise: system calls *and* files are shut off by mechanisms
+    /// that do not know of each other.
+    pub const LEVEL_REQUIRED: u8 = 2;
+
     /// The level in one number: 0 is a process with resource limits and no file descriptors but its socket, 1 has its
-    /// system calls filtered as well, 2 has Landlock besides.
+    /// system calls filtered as well, 2 has Landlock besides, 3 has namespaces of processes, mounts and IPC as well, 4 one
+    /// of the network and a control group that limits.
     #[must_use]
     pub const fn level(&self) -> u8 {
+        let Namespaces { pid, mount, ipc, net, .. } = self.namespaces;
         match (self.seccomp, self.landlock_abi) {
-            (true, 1..) => 2,
-            (true, 0) => 1,
             (false, _) => 0,
+            (true, 0) => 1,
+            (true, 1..) if !(pid && mount && ipc) => 2,
+            (true, 1..) if !(net && self.cgroup_limits) => 3,
+            (true, 1..) => 4,
         }
     }
 }
+
+/// Environment of a zygote, all there is of it. Its allocator is to take memory as it is needed, so that a limit on what a
+/// worker may take beyond what it has is exact.
+pub const ZYGOTE_ENVIRONMENT: [(&str, &str); 2] =
+    [("MIMALLOC_ARENA_EAGER_COMMIT", "0"), ("MIMALLOC_EAGER_COMMIT", "0")];
 
 /// What the zygote is told: fork a worker. The worker's end of its connection comes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fork {
     /// Number of the worker, for the answer.
     pub worker: u64,
+    /// What it is for.
+    pub task: Task,
+}
+
+/// What a process is forked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Task {
+    /// To execute the blocks of a run.
+    Serve,
+    /// To confine itself like any worker and then try what it should not be able to do. It tells by
+    /// [`Tried`](crate::probe::Tried).
+    Try {
+        /// What it tries.
+        act: Act,
+        /// Whether its system calls are filtered; without the filter what is behind it can be seen to hold.
+        filtered: bool,
+    },
 }
 
 /// What the zygote answers. The process, as a pidfd (pidfd_open(2)), comes with it.
@@ -188,6 +243,9 @@ pub mod exit {
     pub const DONE: i32 = 0;
     /// It was refused memory.
     pub const OUT_OF_MEMORY: i32 = 112;
+    /// A signal that ends a process reached it: this and the signal's number. The first process of a pid namespace is not
+    /// ended by signals it has not asked for (pid_namespaces(7)), so it asks, and tells in this way.
+    pub const SIGNALLED: i32 = 128;
     /// It was told something it does not understand. The supervisor is of the same binary: a bug.
     pub const PROTOCOL: i32 = 113;
     /// It could not close what it inherited.
@@ -200,4 +258,26 @@ pub mod exit {
     pub const PRIVILEGES: i32 = 123;
     /// The supervisor was gone before it was there.
     pub const PARENT: i32 = 124;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_needs_all_that_is_below_it() {
+        let mut so_far = Confinement::default();
+        assert_eq!(so_far.level(), 0);
+        let all = Namespaces { user: true, pid: true, mount: true, ipc: true, uts: true, net: true };
+        assert_eq!(Confinement { namespaces: all, landlock_abi: 6, cgroup_limits: true, ..so_far }.level(), 0);
+        so_far.seccomp = true;
+        assert_eq!(Confinement { namespaces: all, cgroup_limits: true, ..so_far }.level(), 1);
+        so_far.landlock_abi = 1;
+        assert_eq!(Confinement { namespaces: Namespaces { pid: false, ..all }, ..so_far }.level(), 2);
+        so_far.namespaces = Namespaces { net: false, ..all };
+        assert_eq!(Confinement { cgroup_limits: true, ..so_far }.level(), 3);
+        so_far.namespaces = all;
+        assert_eq!(so_far.level(), 3);
+        assert_eq!(Confinement { cgroup_limits: true, ..so_far }.level(), Confinement::LEVEL_MAX);
+    }
 }

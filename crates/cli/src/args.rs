@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use nix::sys::signal::Signal;
 use runlet_proto::ids::Priority;
 use runlet_proto::state::RunState;
+use runlet_proto::worker::Confinement;
 
 use crate::limits::{DRAIN_DEFAULT, TOP_DELAY_MAX, TOP_DELAY_MIN};
 use crate::output::Format;
@@ -83,9 +84,11 @@ pub(crate) enum Command {
     Schema,
     /// Print a completion script for a shell.
     Completions(Completions),
+    /// Say how far workers are confined on this host, by trying what they must not be able to do.
+    Doctor(Doctor),
     /// The process that forks workers; started by the supervisor.
     #[command(hide = true)]
-    Zygote,
+    Zygote(Zygote),
 }
 
 /// `runlet up`.
@@ -129,6 +132,33 @@ pub(crate) struct SupervisorOptions {
     /// How long live runs may go on after the supervisor was told to end: `500ms`, `30s`, `2m`.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = DRAIN_DEFAULT)]
     pub(crate) drain: Duration,
+    #[command(flatten)]
+    pub(crate) require: RequireIsolation,
+}
+
+/// How far a worker must be confined.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct RequireIsolation {
+    /// Lowest level of isolation at which a heavy run is executed: 0 a process with limits, 1 with seccomp, 2 with Landlock,
+    /// 3 with namespaces, 4 with control groups too, which there are none of yet. `runlet doctor` tells what this host gives.
+    #[arg(long, value_name = "LEVEL", env = "RUNLET_REQUIRE_ISOLATION", default_value_t = Confinement::LEVEL_REQUIRED,
+        value_parser = clap::value_parser!(u8).range(0..=i64::from(Confinement::LEVEL_MAX)))]
+    pub(crate) require_isolation: u8,
+}
+
+/// `runlet doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) require: RequireIsolation,
+}
+
+/// `runlet zygote`.
+#[derive(Debug, Args)]
+pub(crate) struct Zygote {
+    /// The supervisor's state directory as a number, by which a later one knows what an earlier one left.
+    #[arg(long, value_name = "ID")]
+    of: Option<String>,
 }
 
 /// `runlet gateway`.

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Longest text of one definition, in bytes: a frame must hold it and what stands around it.
 pub(crate) const DEFINITION_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
+/// How long a worker of `runlet doctor` may take to try one act.
+pub(crate) const ACT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Longest `--input`, in bytes.
 pub(crate) const INPUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 

@@ -7,6 +7,7 @@ mod args;
 mod client;
 mod command;
 mod demo;
+mod doctor;
 mod exit_code;
 mod launcher;
 mod limits;

@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use runlet_proto::worker::Confinement;
+
 use crate::limits;
 
 /// Configuration of a supervisor.
@@ -21,6 +23,8 @@ pub struct Config {
     pub heavy_memory_bytes: u64,
     /// The `runlet` binary, started as `zygote` when the first heavy run comes. Without it heavy runs fail.
     pub zygote: Option<PathBuf>,
+    /// Lowest level of isolation (`runlet_proto::worker::Confinement::level`) at which a heavy run is executed.
+    pub level_required: u8,
     /// How long live runs may go on after the signal to stop.
     pub drain: Duration,
     /// Called when the last live run has ended and nothing is to be done: gives freed memory back to the system.
@@ -38,6 +42,7 @@ impl Config {
             live_runs_max: limits::LIVE_RUNS_MAX,
             heavy_memory_bytes: limits::HEAVY_MEMORY_BYTES,
             zygote: None,
+            level_required: Confinement::LEVEL_REQUIRED,
             drain: Duration::from_secs(30),
             release_memory: None,
         }

@@ -40,6 +40,10 @@ pub(crate) struct Core {
     pub(crate) heavy_memory_bytes: u64,
     /// Workflows that overran the light lane's budget.
     pub(crate) overran: Overran,
+    /// Name of the state directory, by which a later supervisor knows what this one left.
+    pub(crate) state_id: String,
+    /// Lowest level of isolation at which a heavy run is executed.
+    pub(crate) level_required: u8,
     pub(crate) fetcher: Fetcher,
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     pub(crate) route_watchers: Vec<RequestId>,

@@ -14,6 +14,7 @@ use tokio::time::{Sleep, sleep_until};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::{Core, Ended, Phase};
+use crate::heavy::leftovers;
 use crate::heavy::workers::Workers;
 use crate::history::History;
 use crate::inbound::Inbound;
@@ -56,6 +57,7 @@ async fn serve(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
     let listener = Listener::bind(&config.socket())?;
     let (loop_queue, inbound) = mpsc::channel(INBOUND_MAX);
     let core = new_core(&config, &loop_queue)?;
+    leftovers::end(&core.state_id).await;
     let signals = tokio::spawn(forward_signals(loop_queue.clone()));
     let accepting = tokio::spawn(accept_connections(listener, loop_queue));
     tracing::info!(socket = %config.socket().display(), slots = config.slots, "the supervisor is ready");
@@ -86,6 +88,8 @@ fn new_core(config: &Config, loop_queue: &mpsc::Sender<Inbound>) -> Result<Core,
         zygote_program: config.zygote.clone(),
         heavy_memory_bytes: config.heavy_memory_bytes,
         overran: Overran::default(),
+        state_id: leftovers::id_of(&config.state),
+        level_required: config.level_required,
         fetcher,
         connections: HashMap::new(),
         route_watchers: Vec::new(),

@@ -107,6 +107,9 @@ pub(crate) const HEAVY_CPU_S_DEFAULT: u64 = 60;
 /// Memory that all heavy runs together may be allowed unless the configuration says otherwise: 4 GiB.
 pub(crate) const HEAVY_MEMORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
+/// How long processes that an earlier supervisor left behind may take to end once they were killed.
+pub(crate) const LEFTOVERS_END_WITHIN: Duration = Duration::from_secs(2);
+
 /// How long a worker may live on after it closed its connection.
 pub(crate) const CLOSED_WORKER_ENDS_WITHIN: Duration = Duration::from_millis(200);
 

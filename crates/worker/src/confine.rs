@@ -1,25 +1,28 @@
 //! What a worker gives up before it reads its first byte of work, in the order in which it can be given up:
-//! descriptors, environment, resource limits, the user, dumps and new privileges, and last the file system and the network
+//! the root directory, descriptors, resource limits, the user, dumps and new privileges, and last the file system and the network
 //! (Landlock) and all system calls it has no use for (seccomp).
 //!
 //! What a system does not have is not an error: the worker reports what is in force ([`Confinement`]), and the supervisor
 //! decides whether that is enough.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, LandlockStatus, Ruleset, RulesetAttr as _,
     RulesetStatus, Scope,
 };
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{Gid, Pid, Uid, chdir, geteuid, getppid, setgroups, setresgid, setresuid, setsid};
-use runlet_proto::worker::{Confinement, exit};
+use nix::sys::socket::{MsgFlags, recv};
+use nix::unistd::{Gid, Uid, chdir, geteuid, getpgid, setgroups, setresgid, setresuid, setsid};
+use runlet_proto::worker::{Confinement, Namespaces, exit};
 
 use crate::limits::{DESCRIPTORS_MAX, STACK_BYTES_MAX};
+use crate::namespaces::Shared;
 use crate::{filter, memory, sys};
 
 /// The user and group that everybody may be and nobody owns anything as: `nobody` and `nogroup` of Debian, and the kernel's
@@ -73,47 +76,68 @@ pub(crate) struct Confined {
     pub(crate) data_bytes: u64,
 }
 
+/// What a process was born with.
+pub(crate) struct Birth<'a> {
+    /// The namespaces it shares with other workers.
+    pub(crate) shared: &'a Shared,
+    /// Whether it is the first process of a pid namespace.
+    pub(crate) pid_namespace: bool,
+    /// The null device.
+    pub(crate) null: OwnedFd,
+    /// Writable memory it has, in bytes.
+    pub(crate) data_bytes: u64,
+    /// Whether its system calls are to be filtered, as those of every worker are.
+    pub(crate) filtered: bool,
+}
+
 /// Gives up everything but `socket`.
 ///
 /// # Errors
 /// [`ConfineError`] when a step fails that exists everywhere.
-pub(crate) fn confine(socket: OwnedFd, supervisor: Pid) -> Result<(UnixStream, Confined), ConfineError> {
+pub(crate) fn confine(socket: OwnedFd, birth: Birth<'_>) -> Result<(UnixStream, Confined), ConfineError> {
     let at = |step: Step| move |source: io::Error| ConfineError { step, source };
-    let socket = keep_only(socket).map_err(at(Step::Descriptors))?;
+    let mut namespaces = Namespaces { pid: birth.pid_namespace, ..birth.shared.namespaces };
+    // First, while it has the privileges and the descriptor for it.
+    namespaces.mount = birth.shared.enter_empty_root();
+    let socket = sys::keep_only(socket, birth.null).map(UnixStream::from).map_err(at(Step::Descriptors))?;
     // None of these can lead anywhere a file can be opened; what fails here (a session it leads already) harms nothing.
     let _ = setsid();
     let _ = chdir("/");
     let _ = SigSet::empty().thread_set_mask();
     sys::forget_signal_handlers();
-    let data_bytes = data_bytes().map_err(at(Step::Limits))?;
+    if birth.pid_namespace {
+        sys::end_by_signals();
+    }
     limit_resources().map_err(at(Step::Limits))?;
     let other_user = become_nobody().map_err(at(Step::User))?;
+    if namespaces.user {
+        // Those it has in its user namespace.
+        sys::drop_capabilities().map_err(at(Step::Privileges))?;
+    }
     prctl::set_dumpable(false).map_err(|errno| at(Step::Privileges)(errno.into()))?;
     prctl::set_no_new_privs().map_err(|errno| at(Step::Privileges)(errno.into()))?;
     // After the change of user, which clears it (PR_SET_PDEATHSIG(2const)).
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| at(Step::Parent)(errno.into()))?;
-    if getppid() != supervisor {
+    if is_closed(&socket) {
         return Err(at(Step::Parent)(io::ErrorKind::NotFound.into()));
     }
     memory::end_when_refused();
     let landlock_abi = shut_off_files_and_network();
-    let seccomp = filter::install().is_ok();
-    let confinement = Confinement { seccomp, landlock_abi, other_user };
+    let seccomp = birth.filtered && filter_system_calls();
+    let data_bytes = birth.data_bytes;
+    let confinement = Confinement { seccomp, landlock_abi, other_user, namespaces, cgroup_limits: false };
     Ok((socket, Confined { confinement, data_bytes }))
 }
 
-/// Closes every descriptor but the socket; 0, 1 and 2 are the null device.
-fn keep_only(socket: OwnedFd) -> io::Result<UnixStream> {
-    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    sys::keep_only(socket, null.into()).map(UnixStream::from)
+/// Whether the peer is gone: the supervisor, if it died before it could take this process with it. Its process id would not
+/// tell, which is 0 for whoever is in a pid namespace.
+fn is_closed(socket: &UnixStream) -> bool {
+    recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) == Ok(0)
 }
 
-/// Writable private memory of this process, as RLIMIT_DATA counts it (setrlimit(2); `VmData`, proc_pid_status(5)).
-fn data_bytes() -> io::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.map(|kib| kib * 1024).ok_or_else(|| io::ErrorKind::InvalidData.into())
+/// Whether a call that is not allowed is refused from now on.
+fn filter_system_calls() -> bool {
+    filter::install().is_ok() && getpgid(None) == Err(Errno::EPERM)
 }
 
 fn limit_resources() -> io::Result<()> {
@@ -164,6 +188,9 @@ fn shut_off_files_and_network() -> u8 {
         .and_then(Ruleset::create)
         .and_then(landlock::RulesetCreated::restrict_self);
     let Ok(status) = enforced else { return 0 };
+    if std::fs::File::open("/").is_ok() {
+        return 0;
+    }
     match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _) | (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => 0,
         (_, LandlockStatus::Available { effective_abi, .. }) => (effective_abi as i32).min(LANDLOCK_ABI as i32) as u8,

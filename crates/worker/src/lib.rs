@@ -8,8 +8,11 @@
 
 mod confine;
 mod filter;
+mod fork;
 mod limits;
 pub mod memory;
+mod namespaces;
+mod probe;
 mod serve;
 mod sys;
 pub mod zygote;

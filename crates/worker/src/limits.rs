@@ -5,3 +5,9 @@ pub(crate) const DESCRIPTORS_MAX: u64 = 16;
 
 /// Bytes a worker's stack may have.
 pub(crate) const STACK_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Memory that a worker which tries to exceed its memory is allowed, in bytes; it tries to have twice as much.
+pub(crate) const TRIED_MEMORY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// CPU time that a worker which tries an act is allowed, in seconds.
+pub(crate) const TRIED_CPU_S_MAX: u64 = 2;

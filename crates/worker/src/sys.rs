@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use runlet_proto::worker::exit;
+
 /// The two sides of a fork.
 pub(crate) enum Side {
     /// The new process.
@@ -12,31 +14,41 @@ pub(crate) enum Side {
     Parent(i32, OwnedFd),
 }
 
-/// Forks a process that is a child of the caller's parent (clone(2), CLONE_PARENT), so that the parent can wait for it.
+/// How a process is to be forked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Forking {
+    /// By clone3(2), else by clone(2), which is older: a container's filter may refuse the first alone, since it cannot see
+    /// its flags.
+    pub(crate) clone3: bool,
+    /// As a child of the caller's parent (CLONE_PARENT), so that the parent can wait for it. A child of the caller's own
+    /// would be no substitute: nobody but the caller could wait for it or learn how it ended.
+    pub(crate) sibling: bool,
+    /// As the first process of a pid namespace.
+    pub(crate) pid_namespace: bool,
+}
+
+/// Forks a process. The signal at its end is that of the caller's own end, or none: it is waited for by its descriptor, with
+/// `__WALL` (waitid(2)).
 ///
 /// # Errors
 /// Whatever clone3(2) says.
 ///
 /// # Panics
 /// Never, if the caller has a single thread: the child of a process with several could find locks taken for ever.
-pub(crate) fn fork_sibling() -> io::Result<Side> {
+pub(crate) fn fork(how: &Forking) -> io::Result<Side> {
+    let mut flags = libc::CLONE_PIDFD as u64;
+    for (wanted, flag) in [(how.sibling, libc::CLONE_PARENT), (how.pid_namespace, libc::CLONE_NEWPID)] {
+        flags |= if wanted { flag as u64 } else { 0 };
+    }
     let mut pidfd: RawFd = -1;
-    // The signal at its end is that of the caller's own end (clone(2)), and must be 0 here.
-    let arguments = libc::clone_args {
-        flags: (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64,
-        pidfd: (&raw mut pidfd) as u64,
-        child_tid: 0,
-        parent_tid: 0,
-        exit_signal: 0,
-        stack: 0,
-        stack_size: 0,
-        tls: 0,
-        set_tid: 0,
-        set_tid_size: 0,
-        cgroup: 0,
+    let pid = if how.clone3 {
+        clone3(flags, &mut pidfd)
+    } else {
+        // SAFETY: without CLONE_VM the child has a copy of everything and goes on on the copy of this stack; the kernel
+        // writes one descriptor, to a place that outlives the call. The third argument is the same on every architecture
+        // that the filter knows.
+        unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, &raw mut pidfd, 0_usize, 0_usize) }
     };
-    // SAFETY: without CLONE_VM the child has a copy of everything; the arguments are as long as is said and outlive the call.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
     match pid {
         0 => Ok(Side::Child),
         1.. => {
@@ -46,6 +58,39 @@ pub(crate) fn fork_sibling() -> io::Result<Side> {
         }
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+fn clone3(flags: u64, pidfd: &mut RawFd) -> libc::c_long {
+    let arguments = libc::clone_args {
+        flags,
+        pidfd: (&raw mut *pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        // With CLONE_PARENT it must be 0 (clone(2)).
+        exit_signal: 0,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    // SAFETY: without CLONE_VM the child has a copy of everything; the arguments are as long as is said and outlive the call.
+    unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) }
+}
+
+/// Gives up every capability (capabilities(7)).
+///
+/// # Errors
+/// Whatever capset(2) says.
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    /// `_LINUX_CAPABILITY_VERSION_3` of linux/capability.h, and this process.
+    const HEADER: [u32; 2] = [0x2008_0522, 0];
+    // Effective, permitted and inheritable, 64 bits of each.
+    let none = [0_u32; 6];
+    // SAFETY: both are as long as this version has them, and are only read.
+    let result = unsafe { libc::syscall(libc::SYS_capset, HEADER.as_ptr(), none.as_ptr()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The number of the one descriptor that is kept, beside the standard three.
@@ -104,6 +149,61 @@ pub(crate) fn forget_signal_handlers() {
         // SAFETY: the default action runs no code of this process.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+}
+
+/// Lets every signal that ends a process end this one, by an exit code that names the signal. For the first process of a pid
+/// namespace, which signals without a handler do not reach (pid_namespaces(7)); faults do, and end it as they end any.
+pub(crate) fn end_by_signals() {
+    for signal in [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGILL,
+        libc::SIGTRAP,
+        libc::SIGABRT,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGUSR1,
+        libc::SIGSEGV,
+        libc::SIGUSR2,
+        libc::SIGPIPE,
+        libc::SIGALRM,
+        libc::SIGTERM,
+        libc::SIGXCPU,
+        libc::SIGXFSZ,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGIO,
+    ] {
+        // SAFETY: the handler makes one system call and does not return.
+        unsafe { libc::signal(signal, end_signalled as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+    }
+}
+
+extern "C" fn end_signalled(signal: libc::c_int) {
+    exit_at_once(exit::SIGNALLED + signal);
+}
+
+/// Tries to become traceable by its parent.
+///
+/// # Errors
+/// Whatever ptrace(2) says.
+pub(crate) fn try_ptrace() -> io::Result<()> {
+    // SAFETY: PTRACE_TRACEME takes no argument.
+    let result = unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_TRACEME, 0, 0, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Tries to make a ring.
+///
+/// # Errors
+/// Whatever io_uring_setup(2) says.
+pub(crate) fn try_io_uring() -> io::Result<()> {
+    // `struct io_uring_params`: 120 bytes of which none need be set.
+    let mut parameters = [0_u64; 15];
+    // SAFETY: the kernel reads and writes what is as long as it takes it to be.
+    let result = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, parameters.as_mut_ptr()) };
+    if result >= 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Ends the process without running anything more of it.

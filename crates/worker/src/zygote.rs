@@ -4,18 +4,21 @@
 //! each run would cost five times as much. Its children are made the supervisor's own (CLONE_PARENT), which waits for them
 //! and sees how they ended. It ends with the supervisor: by the end of its socket, or by SIGKILL when its parent dies.
 
-use std::fs;
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{Pid, getppid};
+use nix::unistd::getppid;
 use runlet_ipc::handoff::Handoff;
-use runlet_proto::worker::{Begin, Ended, Fork, Forked};
+use runlet_proto::worker::{Begin, Ended, Fork, Forked, Task, exit};
 
+use crate::confine::{self, Birth};
+use crate::fork::Means;
+use crate::namespaces::{Seen, Shared, Status};
 use crate::sys::{self, Side};
-use crate::{confine, serve};
+use crate::{probe, serve};
 
 /// Why a zygote ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +29,16 @@ pub enum ZygoteError {
     /// What it depends on to end with its parent is refused.
     #[error("the zygote cannot be bound to the supervisor's end: {0}")]
     Bind(#[source] io::Error),
+    /// What it needs of the system is not there.
+    #[error("the zygote needs /dev/null and /proc/self/status: {0}")]
+    Process(#[source] io::Error),
     /// It must have one thread and has not.
     #[error("the zygote has {0} threads: forking one of several is unsafe")]
-    Threads(usize),
+    Threads(u64),
 }
 
-/// Forks a worker for each [`Fork`] that comes over stdin, until it ends. Must be called before the process has started a
-/// thread. In a forked worker this does not return.
+/// Forks a process for each [`Fork`] that comes over stdin, until it ends. Must be called before the process has started a
+/// thread. In a forked process this does not return.
 ///
 /// # Errors
 /// [`ZygoteError`].
@@ -52,42 +58,70 @@ pub type Interceptor = fn(&Begin) -> Option<Ended>;
 #[doc(hidden)]
 pub fn run_with(intercept: Interceptor) -> Result<(), ZygoteError> {
     let supervisor = getppid();
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| ZygoteError::Bind(errno.into()))?;
     let handoff = Handoff::from(sys::take_stdin());
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(ZygoteError::Process)?;
+    let status = Status::open().map_err(ZygoteError::Process)?;
+    let shared = Shared::enter();
+    // In these namespaces, whose privileges an ordinary user needs for one of processes.
+    let means = Means::find();
+    let zygote = Zygote { handoff, status, null: null.into(), means, shared, intercept };
+    // After the namespaces, since a change of privileges clears it (PR_SET_PDEATHSIG(2const)).
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| ZygoteError::Bind(errno.into()))?;
     if getppid() != supervisor {
         return Ok(());
     }
-    loop {
-        let (Fork { worker }, socket) = match handoff.receive() {
-            Ok(Some((fork, Some(socket)))) => (fork, socket),
-            Ok(Some((Fork { .. }, None))) => continue,
-            Ok(None) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(ZygoteError::Socket(error)),
-        };
-        assert_single_threaded()?;
-        let (answer, process) = match sys::fork_sibling() {
-            Ok(Side::Child) => become_worker(handoff, socket, supervisor, intercept),
-            Ok(Side::Parent(pid, process)) => (Forked::Worker { worker, pid }, Some(process)),
-            Err(error) => (Forked::Failed { worker, errno: error.raw_os_error().unwrap_or(0) }, None),
-        };
-        let sent = handoff.send(&answer, process.as_ref().map(OwnedFd::as_fd));
-        sent.map_err(ZygoteError::Socket)?;
+    zygote.serve()
+}
+
+struct Zygote {
+    handoff: Handoff,
+    status: Status,
+    null: OwnedFd,
+    means: Means,
+    shared: Shared,
+    intercept: Interceptor,
+}
+
+impl Zygote {
+    fn serve(&self) -> Result<(), ZygoteError> {
+        loop {
+            let (Fork { worker, task }, socket) = match self.handoff.receive() {
+                Ok(Some((fork, Some(socket)))) => (fork, socket),
+                Ok(Some((Fork { .. }, None))) => continue,
+                Ok(None) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(ZygoteError::Socket(error)),
+            };
+            let seen = self.status.read().map_err(ZygoteError::Process)?;
+            if seen.threads != 1 {
+                return Err(ZygoteError::Threads(seen.threads));
+            }
+            let (answer, process) = match self.means.fork_worker() {
+                Ok(Side::Child) => self.become_worker(socket, task, seen),
+                Ok(Side::Parent(pid, process)) => (Forked::Worker { worker, pid }, Some(process)),
+                Err(error) => (Forked::Failed { worker, errno: error.raw_os_error().unwrap_or(0) }, None),
+            };
+            let sent = self.handoff.send(&answer, process.as_ref().map(OwnedFd::as_fd));
+            sent.map_err(ZygoteError::Socket)?;
+        }
     }
-}
 
-/// The rest of the life of a forked process.
-fn become_worker(handoff: Handoff, socket: OwnedFd, supervisor: Pid, intercept: Interceptor) -> ! {
-    // Its number is used for something else now.
-    std::mem::forget(OwnedFd::from(handoff));
-    let code = match confine::confine(socket, supervisor) {
-        Ok((socket, confined)) => serve::serve(socket, &confined, intercept),
-        Err(error) => error.exit_code(),
-    };
-    sys::exit_at_once(code)
-}
-
-fn assert_single_threaded() -> Result<(), ZygoteError> {
-    let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    if threads == 1 { Ok(()) } else { Err(ZygoteError::Threads(threads)) }
+    /// The rest of the life of a forked process. What this owns is never dropped: its descriptors are something else then.
+    fn become_worker(&self, socket: OwnedFd, task: Task, seen: Seen) -> ! {
+        let code = self.null.try_clone().map_or(exit::DESCRIPTORS, |null| {
+            let birth = Birth {
+                shared: &self.shared,
+                pid_namespace: self.means.pid_namespace,
+                null,
+                data_bytes: seen.data_bytes,
+                filtered: !matches!(task, Task::Try { filtered: false, .. }),
+            };
+            match (confine::confine(socket, birth), task) {
+                (Ok((socket, confined)), Task::Serve) => serve::serve(socket, &confined, self.intercept),
+                (Ok((socket, confined)), Task::Try { act, .. }) => probe::attempt(socket, &confined, act),
+                (Err(error), _) => error.exit_code(),
+            }
+        });
+        sys::exit_at_once(code)
+    }
 }

@@ -13,8 +13,11 @@ use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
 use runlet_proto::hook::{HookAnswer, HookFailure, HookRequest, HttpReply, OnDisconnect, Respond, Route, RouteTable};
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
+use runlet_proto::probe::{Act, Tried};
 use runlet_proto::state::{BlockStatus, Lane, RunState};
-use runlet_proto::worker::{Begin, Confinement, Ended, Forked, FromWorker, Payload, Program, ToWorker, Values};
+use runlet_proto::worker::{
+    Begin, Confinement, Ended, Forked, FromWorker, Namespaces, Payload, Program, Task, ToWorker, Values,
+};
 
 const RUN: RunId = RunId::from_u128(0x0193_2c07_1f3e_7abc_8def_0123_4567_89ab);
 
@@ -346,10 +349,15 @@ pub(super) fn to_worker() -> Vec<ToWorker> {
     ]
 }
 
+fn confinement() -> Confinement {
+    let namespaces = Namespaces { user: false, pid: true, mount: true, ipc: true, uts: true, net: false };
+    Confinement { seccomp: true, landlock_abi: 6, other_user: false, namespaces, cgroup_limits: true }
+}
+
 pub(super) fn from_worker() -> Vec<FromWorker> {
     let (block, attempt) = (BlockIndex(1), Attempt(2));
     vec![
-        FromWorker::Ready(Confinement { seccomp: true, landlock_abi: 6, other_user: false }),
+        FromWorker::Ready(confinement()),
         FromWorker::Waiting { block, attempt, calls: vec![(3, calls().swap_remove(0))] },
         FromWorker::Log { block, attempt, level: LogLevel::Info, text: "l".into() },
         FromWorker::Finished { block, attempt, ended: Ended::Skipped },
@@ -363,4 +371,16 @@ pub(super) fn ended() -> Vec<Ended> {
 
 pub(super) fn forked() -> Vec<Forked> {
     vec![Forked::Worker { worker: 1, pid: 2 }, Forked::Failed { worker: 1, errno: 11 }]
+}
+
+pub(super) fn tasks() -> Vec<Task> {
+    vec![Task::Serve, Task::Try { act: Act::ConnectTcp { port: 4000 }, filtered: true }]
+}
+
+pub(super) fn acts() -> Vec<Act> {
+    Act::all(4000, 7).to_vec()
+}
+
+pub(super) fn tried() -> Vec<Tried> {
+    vec![Tried::Confined(confinement()), Tried::Happened, Tried::Prevented { errno: 1 }]
 }

@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 pub(crate) mod deploy;
+mod doctor;
 mod gateway;
 mod inspect;
 mod kill;
@@ -66,8 +67,10 @@ pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Status => status::perform(&here),
         Command::Check(args) => check::perform(&here, &args),
         Command::Schema => schema::perform(here.format),
+        Command::Doctor(args) => doctor::perform(&here, &args),
         Command::Completions(args) => completions::perform(&args),
-        Command::Zygote => zygote::perform(),
+        // What it is told is for whoever looks for it.
+        Command::Zygote(_) => zygote::perform(),
     };
     match result {
         // `runlet ps | head -1` has got all it wanted.

@@ -39,6 +39,7 @@ pub(crate) fn perform(here: &Setting, args: Up) -> Result<ExitCode, CommandError
         ca_file: args.supervisor.ca_file,
         threads: args.supervisor.threads,
         drain: args.supervisor.drain,
+        require_isolation: args.supervisor.require.require_isolation,
         listen: args.listen,
         sources: definitions,
         demo: args.demo,

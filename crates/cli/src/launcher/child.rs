@@ -34,6 +34,8 @@ pub(crate) enum Program {
         threads: Option<u16>,
         /// How long live runs may go on at the end.
         drain: Duration,
+        /// Lowest level of isolation of a heavy run.
+        require_isolation: u8,
     },
     /// `runlet gateway`.
     Gateway {
@@ -57,8 +59,9 @@ impl Program {
         let mut command = Command::new(env::current_exe()?);
         command.arg(self.name()).env(LAUNCHER, getpid().to_string());
         match self {
-            Self::Supervisor { state, ca_file, threads, drain } => {
+            Self::Supervisor { state, ca_file, threads, drain, require_isolation } => {
                 command.arg("--state").arg(state).arg("--drain").arg(format!("{}ms", drain.as_millis()));
+                command.arg("--require-isolation").arg(require_isolation.to_string());
                 if let Some(file) = ca_file {
                     command.arg("--ca-file").arg(file);
                 }

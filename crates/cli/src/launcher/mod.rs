@@ -43,6 +43,8 @@ pub(crate) struct Launch {
     pub(crate) threads: Option<u16>,
     /// How long live runs may go on at the end.
     pub(crate) drain: std::time::Duration,
+    /// Lowest level of isolation of a heavy run.
+    pub(crate) require_isolation: u8,
     /// Where the gateway listens.
     pub(crate) listen: SocketAddr,
     /// What is deployed, checked already.
@@ -102,6 +104,7 @@ async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
         ca_file: launch.ca_file.clone(),
         threads: launch.threads,
         drain: launch.drain,
+        require_isolation: launch.require_isolation,
     };
     let sources: Arc<[SourceText]> = std::mem::take(&mut launch.sources).into();
     let (supervisor, _) = Child::start(&program).await?;

@@ -103,6 +103,15 @@ pub(crate) fn status(status: &SupervisorStatus, socket: &str) -> String {
     table.finish()
 }
 
+/// `runlet doctor`: a line a fact, and what is to be said of it.
+pub(crate) fn facts(rows: &[[String; 3]]) -> String {
+    let mut table = Table::new(&[], false);
+    for row in rows {
+        table.row(row.iter().map(Cell::new).collect());
+    }
+    table.finish()
+}
+
 /// The first twelve digits of a version: enough to tell two by eye.
 pub(crate) fn short(version: &str) -> &str {
     version.get(..12).unwrap_or(version)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use runlet_proto::ids::Attempt;
-use runlet_proto::worker::Confinement;
+use runlet_proto::worker::{Confinement, Namespaces};
 use serde_json::{Value, json};
 
 use super::process::{Exit, How};
@@ -45,7 +45,8 @@ impl Account {
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let Confinement { seccomp, landlock_abi, other_user } = self.confinement;
+        let Confinement { seccomp, landlock_abi, other_user, namespaces, cgroup_limits } = self.confinement;
+        let Namespaces { user, pid, mount, ipc, uts, net } = namespaces;
         let ended = self.exit.map(|exit| {
             let how = match exit.how {
                 How::Code(code) => json!({ "exitCode": code }),
@@ -67,6 +68,8 @@ impl Account {
                 "seccomp": seccomp,
                 "landlockAbi": landlock_abi,
                 "otherUser": other_user,
+                "namespaces": { "user": user, "pid": pid, "mount": mount, "ipc": ipc, "uts": uts, "net": net },
+                "cgroupLimits": cgroup_limits,
             },
             "limits": { "memoryBytes": self.memory_bytes_max, "cpuSeconds": self.cpu_s_max },
             "ended": ended,

@@ -104,6 +104,15 @@ fn name_of(number: i32) -> String {
     Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.to_string())
 }
 
+/// A run that is not executed, since its worker is confined less than is required.
+pub(crate) fn too_weak(level: u8, level_required: u8) -> Failure {
+    let message =
+        format!("a worker is confined at level {level} on this host, and level {level_required} is required of one");
+    Failure::workflow("isolation", message).with_help(
+        "`runlet doctor` shows what is missing and what to change; --require-isolation says how much is enough",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -7,6 +7,7 @@
 pub(crate) mod account;
 mod cause;
 mod judge;
+pub(crate) mod leftovers;
 pub(crate) mod link;
 pub(crate) mod process;
 pub(crate) mod quarantine;
@@ -62,12 +63,17 @@ impl Core {
 
     /// Gives idle workers to attempts that wait for one.
     fn feed(&mut self) {
-        while let Some(hungry) = self.workers.hungry.pop_front() {
+        while let Some(hungry) = self.next_hungry() {
             let run = hungry.attempt.run;
             // Given up meanwhile; the kernel has been told.
             let Some(record) = self.runs.get(&run).filter(|_| self.attempts.contains_key(&hungry.attempt)) else {
                 continue;
             };
+            if let Some(level) = self.workers.next_level().filter(|level| *level < self.level_required) {
+                self.attempts.remove(&hungry.attempt);
+                self.finish(hungry.attempt, Err(cause::too_weak(level, self.level_required)));
+                continue;
+            }
             let (plan, limits) = (&record.program.plan, record.program.definition.limits);
             let cpu_s_max =
                 limits.cpu.map_or(HEAVY_CPU_S_DEFAULT, |cpu| cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0));
@@ -101,6 +107,13 @@ impl Core {
         }
     }
 
+    /// The first attempt that waits for a worker and was not preempted while it did.
+    fn next_hungry(&mut self) -> Option<Hungry> {
+        let parked = |id: &AttemptId| self.attempts.get(id).is_some_and(|active| active.parked);
+        let at = self.workers.hungry.iter().position(|hungry| !parked(&hungry.attempt))?;
+        self.workers.hungry.remove(at)
+    }
+
     /// Has workers forked, so that there is one for each attempt that waits and a few to spare.
     pub(crate) fn refill(&mut self) {
         let wanted = self.workers.hungry.len() + WORKERS_SPARE;
@@ -120,7 +133,7 @@ impl Core {
         let worker = self.workers.next_id();
         let zygote = match &mut self.workers.zygote {
             Some(zygote) => zygote,
-            none => none.insert(Zygote::start(&program, self.loop_queue.clone())?),
+            none => none.insert(Zygote::start(&program, &self.state_id, self.loop_queue.clone())?),
         };
         let socket = zygote.fork(worker)?;
         let told = link::start(worker, socket, self.loop_queue.clone())?;
@@ -141,7 +154,7 @@ impl Core {
     /// The zygote answered.
     pub(crate) fn forked(&mut self, forked: Forked, process: Option<OwnedFd>) {
         let (worker, process) = match (forked, process) {
-            (Forked::Worker { worker, pid }, Some(process)) => (WorkerId(worker), Process::new(pid, process)),
+            (Forked::Worker { worker, pid, .. }, Some(process)) => (WorkerId(worker), Process::new(pid, process)),
             (Forked::Worker { worker, .. }, None) => (WorkerId(worker), Err(std::io::ErrorKind::InvalidData.into())),
             (Forked::Failed { worker, errno }, _) => (WorkerId(worker), Err(std::io::Error::from_raw_os_error(errno))),
         };
@@ -267,7 +280,13 @@ impl Core {
 
     /// Takes the CPU from a worker.
     pub(crate) fn preempt_heavy(&mut self, attempt: AttemptId) {
-        let Some((_, worker)) = self.workers.of_run_mut(attempt.run) else { return };
+        let Some((_, worker)) = self.workers.of_run_mut(attempt.run) else {
+            // Its worker is still to come: it gives back a slot that it has not used, and is fed at its next turn.
+            if self.workers.hungry.iter().any(|hungry| hungry.attempt == attempt) {
+                self.stopped(attempt);
+            }
+            return;
+        };
         if worker.stop(attempt) {
             self.stopped(attempt);
         }
@@ -284,7 +303,7 @@ impl Core {
 
     /// Gives a worker its CPU back, and follows what it had said before it lost it.
     pub(crate) fn go_on_heavy(&mut self, run: RunId) {
-        let Some((worker, found)) = self.workers.of_run_mut(run) else { return };
+        let Some((worker, found)) = self.workers.of_run_mut(run) else { return self.feed() };
         found.go_on();
         for heard in std::mem::take(&mut found.heard) {
             self.heard_from_worker(worker, heard);

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use runlet_proto::worker::exit;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -53,6 +54,12 @@ impl Process {
         self.pid
     }
 
+    /// Waits for its end, whoever's child it is.
+    pub(crate) async fn ended(&self) {
+        // An error of epoll_wait(2) is that of the whole runtime: there is nothing to wait with.
+        let _ = self.descriptor.readable().await;
+    }
+
     /// Sends a signal. That the process has ended already is no failure.
     pub(crate) fn signal(&self, signal: Signal) {
         let descriptor = self.descriptor.get_ref().as_raw_fd();
@@ -81,6 +88,21 @@ impl Process {
 impl Exit {
     /// Of a process of which nothing is known.
     pub(crate) const UNKNOWN: Self = Self { how: How::Unknown, cpu: Duration::ZERO, resident_bytes_max: 0 };
+}
+
+/// A descriptor of a process that is there (pidfd_open(2)).
+///
+/// # Errors
+/// Whatever pidfd_open(2) says.
+pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: numbers only.
+    let number = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if number < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let number = i32::try_from(number).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is new and ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// waitid(2) with the resource usage, which only the system call returns.
@@ -112,7 +134,11 @@ fn reap(descriptor: &OwnedFd) -> io::Result<Exit> {
     }
     // SAFETY: as above.
     let status = unsafe { info.si_status() };
-    let how = if info.si_code == libc::CLD_EXITED { How::Code(status) } else { How::Signal(status) };
+    let how = match info.si_code {
+        libc::CLD_EXITED if status > exit::SIGNALLED => How::Signal(status - exit::SIGNALLED),
+        libc::CLD_EXITED => How::Code(status),
+        _ => How::Signal(status),
+    };
     let cpu = time(usage.ru_utime) + time(usage.ru_stime);
     let resident_bytes_max = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
     Ok(Exit { how, cpu, resident_bytes_max })
@@ -127,23 +153,20 @@ fn time(value: libc::timeval) -> Duration {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
-    use std::os::fd::FromRawFd as _;
     use std::process::Command;
 
     use super::*;
 
     fn process(program: &str, arguments: &[&str]) -> Process {
         let pid = i32::try_from(Command::new(program).args(arguments).spawn().unwrap().id()).unwrap();
-        // SAFETY: numbers only (pidfd_open(2)).
-        let number = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        // SAFETY: the descriptor is new and ours.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(i32::try_from(number).unwrap()) };
-        Process::new(pid, descriptor).unwrap()
+        Process::new(pid, open(pid).unwrap()).unwrap()
     }
 
     #[tokio::test]
     async fn an_exit_code_and_a_signal_are_told_apart() {
         assert_eq!(process("sh", &["-c", "exit 7"]).wait().await.how, How::Code(7));
+        // How the first process of a pid namespace tells.
+        assert_eq!(process("sh", &["-c", "exit 134"]).wait().await.how, How::Signal(libc::SIGABRT));
         let killed = process("sleep", &["1000"]);
         killed.signal(Signal::SIGSTOP);
         killed.signal(Signal::SIGKILL);

@@ -200,6 +200,12 @@ impl Workers {
         }
     }
 
+    /// How far the worker that is taken next is confined.
+    pub(super) fn next_level(&self) -> Option<u8> {
+        let next = self.idle.iter().find_map(|worker| self.all.get(worker))?;
+        next.confinement.map(|confinement| confinement.level())
+    }
+
     /// An idle worker, which is the run's from now on.
     pub(super) fn take_idle(&mut self, job: Job) -> Option<WorkerId> {
         loop {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use runlet_ipc::handoff::{AsyncHandoff, Handoff};
-use runlet_proto::worker::{Fork, Forked};
+use runlet_proto::worker::{Fork, Forked, Task, ZYGOTE_ENVIRONMENT};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -24,19 +24,17 @@ pub(crate) struct Zygote {
 }
 
 impl Zygote {
-    /// Starts `program zygote`. Must be called on the thread that lives as long as the supervisor: a worker dies with the
+    /// Starts `program zygote`, marked as that of the state directory ([`super::leftovers::id_of`]). Must be called on the thread that lives as long as the supervisor: a worker dies with the
     /// thread that started its zygote (PR_SET_PDEATHSIG(2const)).
     ///
     /// # Errors
     /// When the process cannot be started.
-    pub(crate) fn start(program: &Path, loop_queue: mpsc::Sender<Inbound>) -> io::Result<Self> {
+    pub(crate) fn start(program: &Path, state: &str, loop_queue: mpsc::Sender<Inbound>) -> io::Result<Self> {
         let (ours, theirs) = Handoff::pair()?;
         let process = Command::new(program)
-            .arg("zygote")
+            .args(["zygote", "--of", state])
             .env_clear()
-            // The allocator is to take memory as it is needed, so that a limit on it is exact.
-            .env("MIMALLOC_ARENA_EAGER_COMMIT", "0")
-            .env("MIMALLOC_EAGER_COMMIT", "0")
+            .envs(ZYGOTE_ENVIRONMENT)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
@@ -52,7 +50,7 @@ impl Zygote {
     /// When the zygote is gone, or does not keep up.
     pub(crate) fn fork(&self, worker: WorkerId) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
-        self.handoff.try_send(&Fork { worker: worker.0 }, Some(theirs.as_fd()))?;
+        self.handoff.try_send(&Fork { worker: worker.0, task: Task::Serve }, Some(theirs.as_fd()))?;
         Ok(ours)
     }
 }

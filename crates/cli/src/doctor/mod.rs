@@ -1,0 +1,200 @@
+//! The probe behind `runlet doctor`: workers are forked as a supervisor has them forked, and try what none may do.
+
+pub(crate) mod host;
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+use runlet_ipc::blocking::Connection;
+use runlet_ipc::handoff::Handoff;
+use runlet_proto::probe::{Act, Tried};
+use runlet_proto::worker::{Confinement, Fork, Forked, Task, ZYGOTE_ENVIRONMENT, exit};
+
+use crate::limits::ACT_TIMEOUT;
+
+/// What came of one act.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trial {
+    pub(crate) act: Act,
+    /// Whether system calls were filtered.
+    pub(crate) filtered: bool,
+    pub(crate) confinement: Confinement,
+    pub(crate) outcome: Outcome,
+}
+
+/// How an act ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was done.
+    Happened,
+    /// The system refused, with an errno(3).
+    Refused(i32),
+    /// The worker was ended for it by a signal.
+    Killed(Signal),
+    /// The worker ended for it, with this exit code.
+    Ended(i32),
+}
+
+impl Outcome {
+    /// What prevented the act, in a word; `None` if nothing did.
+    pub(crate) fn prevented_by(self) -> Option<String> {
+        match self {
+            Self::Happened => None,
+            Self::Refused(number) => {
+                // `EACCES: Permission denied`: its name is enough.
+                let text = Errno::from_raw(number).to_string();
+                Some(text.split(':').next().unwrap_or_default().to_owned())
+            }
+            Self::Killed(signal) => Some(signal.to_string()),
+            Self::Ended(exit::OUT_OF_MEMORY) => Some("no memory".to_owned()),
+            Self::Ended(code) => Some(format!("exit code {code}")),
+        }
+    }
+}
+
+/// Tries every act: with all that confines a worker, and those that other layers than the filter prevent once more without it.
+///
+/// # Errors
+/// When workers cannot be made at all.
+pub(crate) fn probe() -> io::Result<Vec<Trial>> {
+    // Somebody to be connected to: an act must be able to succeed, or it tells nothing.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    let _receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
+    let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
+    let mut zygote = Zygote::start()?;
+    let acts = Act::all(port, own).into_iter();
+    let twice = acts.flat_map(|act| [(act, true), (act, false)]);
+    let promised = twice.filter(|(act, filtered)| act.prevented_from(*filtered).is_some());
+    promised.map(|(act, filtered)| zygote.attempt(act, filtered)).collect()
+}
+
+/// The level that was achieved: what the workers report, as far as no act says otherwise. `None` if not even the lowest was.
+pub(crate) fn level(trials: &[Trial]) -> Option<u8> {
+    let reported = trials.iter().filter(|trial| trial.filtered).map(|trial| trial.confinement.level()).min()?;
+    let happened = trials.iter().filter(|trial| trial.outcome == Outcome::Happened);
+    match happened.filter_map(|trial| trial.act.prevented_from(trial.filtered)).min() {
+        Some(broken) => broken.checked_sub(1).map(|below| below.min(reported)),
+        None => Some(reported),
+    }
+}
+
+/// A zygote of our own.
+struct Zygote {
+    handoff: Handoff,
+    process: Child,
+    workers: u64,
+}
+
+impl Zygote {
+    fn start() -> io::Result<Self> {
+        let (ours, theirs) = Handoff::pair()?;
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg("zygote")
+            .env_clear()
+            .envs(ZYGOTE_ENVIRONMENT)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null());
+        Ok(Self { handoff: ours, process: command.spawn()?, workers: 0 })
+    }
+
+    fn attempt(&mut self, act: Act, filtered: bool) -> io::Result<Trial> {
+        let (ours, theirs) = UnixStream::pair()?;
+        self.workers += 1;
+        let fork = Fork { worker: self.workers, task: Task::Try { act, filtered } };
+        self.handoff.send(&fork, Some(theirs.as_fd()))?;
+        drop(theirs);
+        let (pid, process) = match self.handoff.receive()? {
+            Some((Forked::Worker { pid, .. }, Some(process))) => (pid, process),
+            Some((Forked::Failed { errno, .. }, _)) => return Err(io::Error::from_raw_os_error(errno)),
+            Some((Forked::Worker { .. }, None)) | None => return Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        let mut connection = Connection::over(ours);
+        connection.set_deadline(Some(Instant::now() + ACT_TIMEOUT));
+        let told = (connection.receive::<Tried>(), connection.receive::<Tried>());
+        // It has ended by now, or never will.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        let ended = waitid(Id::PIDFd(process.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::__WALL)?;
+        let (confinement, outcome) = match told {
+            (Ok(Some(Tried::Confined(confinement))), Ok(Some(Tried::Happened))) => (confinement, Outcome::Happened),
+            (Ok(Some(Tried::Confined(confinement))), Ok(Some(Tried::Prevented { errno }))) => {
+                (confinement, Outcome::Refused(errno))
+            }
+            (Ok(Some(Tried::Confined(confinement))), Ok(None)) => (confinement, end_of(ended)?),
+            _ => return Err(io::Error::other(format!("a worker did not say what it did: it ended as {ended:?}"))),
+        };
+        Ok(Trial { act, filtered, confinement, outcome })
+    }
+}
+
+fn end_of(status: WaitStatus) -> io::Result<Outcome> {
+    if let WaitStatus::Signaled(_, signal, _) = status {
+        return Ok(Outcome::Killed(signal));
+    }
+    let WaitStatus::Exited(_, code) = status else {
+        return Err(io::Error::other(format!("a worker ended in an unknown way: {status:?}")));
+    };
+    Ok(Signal::try_from(code - exit::SIGNALLED).map_or(Outcome::Ended(code), Outcome::Killed))
+}
+
+impl Drop for Zygote {
+    fn drop(&mut self) {
+        // It may be gone already; nothing is lost with it.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runlet_proto::worker::Namespaces;
+
+    use super::*;
+
+    fn trial(act: Act, filtered: bool, outcome: Outcome) -> Trial {
+        let namespaces = Namespaces { pid: true, mount: true, ipc: true, net: true, ..Namespaces::default() };
+        let confinement =
+            Confinement { seccomp: filtered, landlock_abi: 6, namespaces, cgroup_limits: true, other_user: true };
+        Trial { act, filtered, confinement, outcome }
+    }
+
+    #[test]
+    fn what_happened_lowers_the_level() {
+        let refused = Outcome::Refused(libc_eperm());
+        let all = [trial(Act::ReadFile, true, refused), trial(Act::ReadFile, false, refused)];
+        assert_eq!(level(&all), Some(4));
+        for (act, filtered, expected) in [
+            (Act::Allocate, true, None),
+            (Act::Ptrace, true, Some(0)),
+            (Act::ReadFile, true, Some(0)),
+            (Act::ReadFile, false, Some(1)),
+            (Act::SignalSupervisor { pid: 1 }, false, Some(2)),
+            (Act::SendUdp { port: 9 }, false, Some(3)),
+        ] {
+            let trials = [all[0], trial(act, filtered, Outcome::Happened)];
+            assert_eq!(level(&trials), expected, "{act:?} {filtered}");
+        }
+        assert_eq!(level(&[]), None);
+    }
+
+    fn libc_eperm() -> i32 {
+        Errno::EPERM as i32
+    }
+
+    #[test]
+    fn what_prevented_it_is_named() {
+        assert_eq!(Outcome::Refused(libc_eperm()).prevented_by().as_deref(), Some("EPERM"));
+        assert_eq!(Outcome::Killed(Signal::SIGSYS).prevented_by().as_deref(), Some("SIGSYS"));
+        assert_eq!(Outcome::Ended(exit::OUT_OF_MEMORY).prevented_by().as_deref(), Some("no memory"));
+        assert_eq!(Outcome::Happened.prevented_by(), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! How workers are forked on this host: found out once, by trying.
+//!
+//! Trying at the start means that a fork which fails later fails, instead of making a worker that is confined less.
+
+use std::io;
+use std::os::fd::AsFd as _;
+
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+
+use crate::sys::{self, Forking, Side};
+
+/// What works here.
+#[derive(Debug)]
+pub(crate) struct Means {
+    clone3: bool,
+    pub(crate) pid_namespace: bool,
+}
+
+impl Means {
+    /// Tries everything.
+    pub(crate) fn find() -> Self {
+        let mut means = Self { clone3: true, pid_namespace: false };
+        means.clone3 = means.work();
+        means.pid_namespace = true;
+        means.pid_namespace = means.work();
+        means
+    }
+
+    /// Forks a worker as a child of the caller's parent.
+    ///
+    /// # Errors
+    /// Whatever clone3(2) or clone(2) say.
+    pub(crate) fn fork_worker(&self) -> io::Result<Side> {
+        sys::fork(&self.forking(true))
+    }
+
+    fn forking(&self, sibling: bool) -> Forking {
+        Forking { clone3: self.clone3, sibling, pid_namespace: self.pid_namespace }
+    }
+
+    /// Whether a process forked in this way comes to life. It is a child of the caller's own, which the parent need not
+    /// know of.
+    fn work(&self) -> bool {
+        match sys::fork(&self.forking(false)) {
+            Ok(Side::Child) => sys::exit_at_once(0),
+            Ok(Side::Parent(_, process)) => {
+                let ended = waitid(Id::PIDFd(process.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::__WALL);
+                matches!(ended, Ok(WaitStatus::Exited(_, 0)))
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn both_system_calls_make_a_process() {
+        for clone3 in [true, false] {
+            let means = Means { clone3, pid_namespace: false };
+            assert!(means.work(), "clone3: {clone3}");
+        }
+    }
+
+    #[test]
+    fn what_is_found_works() {
+        let means = Means::find();
+        assert!(means.work(), "{means:?}");
+    }
+
+    #[test]
+    fn an_end_is_told_by_the_descriptor() {
+        let forking = Forking { clone3: false, sibling: false, pid_namespace: false };
+        match sys::fork(&forking).unwrap() {
+            Side::Child => sys::exit_at_once(7),
+            Side::Parent(pid, process) => {
+                let ended = waitid(Id::PIDFd(process.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::__WALL).unwrap();
+                assert_eq!(ended, WaitStatus::Exited(nix::unistd::Pid::from_raw(pid), 7));
+            }
+        }
+    }
+}
