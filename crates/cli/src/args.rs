@@ -1,5 +1,7 @@
 //! The command line: what can be typed. What it does stands in `command/`.
 
+mod process;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,11 +12,12 @@ use clap_complete::Shell;
 use nix::sys::signal::Signal;
 use runlet_proto::ids::Priority;
 use runlet_proto::state::RunState;
-use runlet_proto::worker::Confinement;
 
-use crate::limits::{DRAIN_DEFAULT, TOP_DELAY_MAX, TOP_DELAY_MIN};
+use crate::limits::{TOP_DELAY_MAX, TOP_DELAY_MIN};
 use crate::output::Format;
 use crate::signal_name;
+
+pub(crate) use process::{Doctor, Gateway, Supervisor, Up, Zygote};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found or not running, 4 definition not valid, 5 supervisor not \
@@ -89,88 +92,6 @@ pub(crate) enum Command {
     /// The process that forks workers; started by the supervisor.
     #[command(hide = true)]
     Zygote(Zygote),
-}
-
-/// `runlet up`.
-#[derive(Debug, Args)]
-pub(crate) struct Up {
-    /// Definitions to deploy: *.json and *.jsonc files, or directories of them.
-    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub(crate) paths: Vec<PathBuf>,
-    /// Serve a small shop on https://localhost:4000 and deploy the examples that read it.
-    #[arg(long)]
-    pub(crate) demo: bool,
-    /// Where the gateway listens, an IP address and a port; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", value_parser = listen, default_value = DEFAULT_LISTEN)]
-    pub(crate) listen: SocketAddr,
-    #[command(flatten)]
-    pub(crate) supervisor: SupervisorOptions,
-}
-
-/// `runlet supervisor`.
-#[derive(Debug, Args)]
-pub(crate) struct Supervisor {
-    #[command(flatten)]
-    pub(crate) options: SupervisorOptions,
-    /// Start `PROGRAM zygote` instead of this program's own: how the tests put hostile workers in front of a supervisor.
-    #[arg(long, hide = true, value_name = "PROGRAM", value_hint = ValueHint::FilePath)]
-    pub(crate) zygote: Option<PathBuf>,
-}
-
-/// What a supervisor can be told at its start.
-#[derive(Debug, Args)]
-pub(crate) struct SupervisorOptions {
-    /// State directory [default: $RUNLET_STATE, else $XDG_RUNTIME_DIR/runlet, else /tmp/runlet-UID].
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) state: Option<PathBuf>,
-    /// PEM file with certificate authorities that `fetch` trusts beside the system's.
-    #[arg(long, value_name = "FILE", env = "RUNLET_CA_FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) ca_file: Option<PathBuf>,
-    /// Threads of the light pool [default: as many as there are cores].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) threads: Option<u16>,
-    /// How long live runs may go on after the supervisor was told to end: `500ms`, `30s`, `2m`.
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = DRAIN_DEFAULT)]
-    pub(crate) drain: Duration,
-    #[command(flatten)]
-    pub(crate) require: RequireIsolation,
-}
-
-/// How far a worker must be confined.
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct RequireIsolation {
-    /// Lowest level of isolation at which a heavy run is executed: 0 a process with limits, 1 with seccomp, 2 with Landlock,
-    /// 3 with namespaces, 4 with control groups too, which there are none of yet. `runlet doctor` tells what this host gives.
-    #[arg(long, value_name = "LEVEL", env = "RUNLET_REQUIRE_ISOLATION", default_value_t = Confinement::LEVEL_REQUIRED,
-        value_parser = clap::value_parser!(u8).range(0..=i64::from(Confinement::LEVEL_MAX)))]
-    pub(crate) require_isolation: u8,
-}
-
-/// `runlet doctor`.
-#[derive(Debug, Args)]
-pub(crate) struct Doctor {
-    #[command(flatten)]
-    pub(crate) require: RequireIsolation,
-}
-
-/// `runlet zygote`.
-#[derive(Debug, Args)]
-pub(crate) struct Zygote {
-    /// The supervisor's state directory as a number, by which a later one knows what an earlier one left.
-    #[arg(long, value_name = "ID")]
-    of: Option<String>,
-}
-
-/// `runlet gateway`.
-#[derive(Debug, Args)]
-pub(crate) struct Gateway {
-    /// Where it listens, an IP address and a port; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", value_parser = listen, default_value = DEFAULT_LISTEN)]
-    pub(crate) listen: SocketAddr,
-
-    /// Serving threads; another one takes connections only when there are many. By default as many as cores, at most 4.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) threads: Option<u16>,
 }
 
 /// `runlet deploy` and `runlet check`.
