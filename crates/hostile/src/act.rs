@@ -128,19 +128,16 @@ fn signals(supervisor: i64) -> Value {
     })
 }
 
-/// Has the kernel kill the supervisor when something is sent to this worker (fcntl(2), F_SETOWN and F_SETSIG). What comes of
-/// it is seen by whether the supervisor lives on.
+/// Tries to have the kernel kill the supervisor when something is sent to this worker (fcntl(2), F_SETOWN and F_SETSIG).
 fn signal_by_socket(supervisor: i64) -> Value {
     let (socket, pid) = (SOCKET as usize, usize::try_from(supervisor).unwrap_or_default());
-    for (command, argument) in [
-        (libc::F_SETOWN, pid),
-        (F_SETSIG, libc::SIGKILL as usize),
-        (libc::F_SETFL, (libc::O_RDWR | libc::O_ASYNC) as usize),
-    ] {
-        // Whatever each says: the attempt counts.
-        let _ = sys::call(libc::SYS_fcntl, [socket, command as usize, argument, 0]);
-    }
-    json!("armed")
+    let attempt =
+        |command: libc::c_int, argument| tried(sys::call(libc::SYS_fcntl, [socket, command as usize, argument, 0]));
+    json!({
+        "F_SETOWN": attempt(libc::F_SETOWN, pid),
+        "F_SETSIG": attempt(F_SETSIG, libc::SIGKILL as usize),
+        "F_SETFL": attempt(libc::F_SETFL, (libc::O_RDWR | libc::O_ASYNC) as usize),
+    })
 }
 
 /// F_SETSIG of fcntl(2), which the `libc` crate does not name.

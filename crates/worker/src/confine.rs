@@ -18,7 +18,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{MsgFlags, recv};
-use nix::unistd::{Gid, Uid, chdir, geteuid, getpgid, setgroups, setresgid, setresuid, setsid};
+use nix::unistd::{Gid, Uid, chdir, geteuid, getpgid, setgroups, setresgid, setresuid};
 use runlet_proto::worker::{Confinement, Namespaces, exit};
 
 use crate::limits::{DESCRIPTORS_MAX, STACK_BYTES_MAX};
@@ -100,8 +100,7 @@ pub(crate) fn confine(socket: OwnedFd, birth: Birth<'_>) -> Result<(UnixStream, 
     // First, while it has the privileges and the descriptor for it.
     namespaces.mount = birth.shared.enter_empty_root();
     let socket = sys::keep_only(socket, birth.null).map(UnixStream::from).map_err(at(Step::Descriptors))?;
-    // None of these can lead anywhere a file can be opened; what fails here (a session it leads already) harms nothing.
-    let _ = setsid();
+    // It cannot lead anywhere a file can be opened; where it fails that harms nothing.
     let _ = chdir("/");
     let _ = SigSet::empty().thread_set_mask();
     sys::forget_signal_handlers();

@@ -38,7 +38,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_shutdown,
     libc::SYS_ppoll,
     libc::SYS_close,
-    libc::SYS_fcntl,
     libc::SYS_fstat,
     // Memory.
     libc::SYS_brk,
@@ -112,8 +111,12 @@ pub(crate) fn install() -> Result<(), FilterError> {
     // Its own limits, which it can only lower; never those of another process. And the end of itself, which is how
     // abort(3) ends.
     let own = i64::from(std::process::id());
-    allowed.insert(libc::SYS_prlimit64, vec![first_argument_is(0)?, first_argument_is(own)?]);
-    allowed.insert(libc::SYS_tgkill, vec![first_argument_is(own)?]);
+    allowed.insert(libc::SYS_prlimit64, vec![argument_is(0, 0)?, argument_is(0, own)?]);
+    allowed.insert(libc::SYS_tgkill, vec![argument_is(0, own)?]);
+    // What is asked of a descriptor, and a copy of one; not whom the kernel signals about it (F_SETOWN, F_SETSIG, O_ASYNC).
+    let commands = [libc::F_GETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC];
+    let commands = commands.iter().map(|&command| argument_is(1, command.into()));
+    allowed.insert(libc::SYS_fcntl, commands.collect::<Result<_, _>>()?);
     let allowed = program(allowed, SeccompAction::Errno(EPERM as u32), SeccompAction::Allow)?;
     seccompiler::apply_filter(&fatal)?;
     // The second installation is made under the first filter, which lets it pass.
@@ -128,7 +131,8 @@ fn program(
     Ok(SeccompFilter::new(rules, otherwise, matched, TargetArch::try_from(ARCH)?)?.try_into()?)
 }
 
-fn first_argument_is(value: i64) -> Result<SeccompRule, FilterError> {
-    let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value.cast_unsigned())?;
+/// That the argument, counted from 0, has the value.
+fn argument_is(at: u8, value: i64) -> Result<SeccompRule, FilterError> {
+    let condition = SeccompCondition::new(at, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value.cast_unsigned())?;
     Ok(SeccompRule::new(vec![condition])?)
 }

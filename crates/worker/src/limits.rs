@@ -3,6 +3,11 @@
 /// File descriptors a worker may have open at once: its socket, the null device thrice, and what a library opens for a moment.
 pub(crate) const DESCRIPTORS_MAX: u64 = 16;
 
+/// How far workers stand back for the supervisor, which answers others while they compute, and for whatever else the machine
+/// does: their nice value (setpriority(2)), and that of their session (sched(7), "The autogroup feature"). A tenth of the
+/// weight of a usual process; they have all of what nobody else wants.
+pub(crate) const NICE: i32 = 10;
+
 /// Bytes a worker's stack may have.
 pub(crate) const STACK_BYTES_MAX: u64 = 8 * 1024 * 1024;
 

@@ -79,6 +79,12 @@ fn clone3(flags: u64, pidfd: &mut RawFd) -> libc::c_long {
     unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) }
 }
 
+/// Sets the nice value of this process; a lower one than it has takes privileges, and is refused without.
+pub(crate) fn set_nice(nice: i32) {
+    // SAFETY: touches no memory.
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+}
+
 /// Gives up every capability (capabilities(7)).
 ///
 /// # Errors

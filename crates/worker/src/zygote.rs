@@ -10,12 +10,13 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::getppid;
+use nix::unistd::{getppid, setsid};
 use runlet_ipc::handoff::Handoff;
 use runlet_proto::worker::{Begin, Ended, Fork, Forked, Task, exit};
 
 use crate::confine::{self, Birth};
 use crate::fork::Means;
+use crate::limits::NICE;
 use crate::namespaces::{Seen, Shared, Status};
 use crate::sys::{self, Side};
 use crate::{probe, serve};
@@ -59,6 +60,7 @@ pub type Interceptor = fn(&Begin) -> Option<Ended>;
 pub fn run_with(intercept: Interceptor) -> Result<(), ZygoteError> {
     let supervisor = getppid();
     let handoff = Handoff::from(sys::take_stdin());
+    stand_back();
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(ZygoteError::Process)?;
     let status = Status::open().map_err(ZygoteError::Process)?;
     let shared = Shared::enter();
@@ -71,6 +73,16 @@ pub fn run_with(intercept: Interceptor) -> Result<(), ZygoteError> {
         return Ok(());
     }
     zygote.serve()
+}
+
+/// A session for it and its workers, away from terminals and the signals they send; and the last place at the CPU. Where
+/// that is refused, workers compete as equals, and all else is the same.
+fn stand_back() {
+    // Fails for the leader of a process group, which a program started by another is not.
+    let _ = setsid();
+    sys::set_nice(NICE);
+    // Where the kernel groups processes by session, the group's weight is what counts against other sessions.
+    let _ = std::fs::write("/proc/self/autogroup", NICE.to_string());
 }
 
 struct Zygote {

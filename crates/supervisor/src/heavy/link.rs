@@ -3,6 +3,10 @@
 use std::os::unix::net::UnixStream;
 
 use runlet_blocks::{Assignment, Outcome};
+use runlet_ipc::WriteError;
+use runlet_proto::call::Answer;
+use runlet_proto::codec::EncodeError;
+use runlet_proto::failure::Failure;
 use runlet_proto::ids::Attempt;
 use runlet_proto::worker::{Begin, Ended, FromWorker, Payload, ToWorker};
 use tokio::sync::mpsc;
@@ -26,7 +30,7 @@ pub(crate) enum Heard {
     /// As it was said.
     Message(FromWorker),
     /// The end of an attempt, understood.
-    Finished(runlet_proto::ids::BlockIndex, Attempt, Result<Outcome, runlet_proto::failure::Failure>),
+    Finished(runlet_proto::ids::BlockIndex, Attempt, Result<Outcome, Failure>),
 }
 
 /// Starts both tasks. Writing ends when the sender is dropped; the worker sees that as the end of its work.
@@ -40,10 +44,21 @@ pub(crate) fn start(
 ) -> std::io::Result<mpsc::Sender<Told>> {
     let (mut reader, mut writer) = runlet_ipc::over(socket)?;
     let (sender, mut told) = mpsc::channel(TO_WORKER_MAX);
+    let undeliverable = loop_queue.clone();
     tokio::spawn(async move {
         while let Some(told) = told.recv().await {
             let message = put_into_words(told).await;
-            if writer.send(&message).await.is_err() {
+            let sent = match writer.send(&message).await {
+                Err(WriteError::Encode(error)) => match instead_of(message, &error) {
+                    Instead::Heard(heard) => {
+                        let _ = undeliverable.send(Inbound::FromWorker { worker, heard }).await;
+                        continue;
+                    }
+                    Instead::Message(message) => writer.send(&message).await,
+                },
+                sent => sent,
+            };
+            if sent.is_err() {
                 // Its end is seen by the other task.
                 return;
             }
@@ -67,6 +82,32 @@ pub(crate) fn start(
         let _ = loop_queue.send(Inbound::WorkerClosed { worker, error }).await;
     });
     Ok(sender)
+}
+
+/// What becomes of a message that no frame can hold.
+enum Instead {
+    /// The worker never hears of it.
+    Heard(Heard),
+    /// It is told this.
+    Message(ToWorker),
+}
+
+fn instead_of(message: ToWorker, error: &EncodeError) -> Instead {
+    let too_large = |what| {
+        Failure::workflow("too-large", format!("{what} does not fit into what a worker can be sent: {error}"))
+            .with_help("fetch less (`max_body_size`), or keep what does not need a process on threads (`isolation`)")
+    };
+    match message {
+        ToWorker::Begin(begin) => {
+            Instead::Heard(Heard::Finished(begin.block, begin.attempt, Err(too_large("the block's input"))))
+        }
+        ToWorker::Answer { block, attempt, call, .. } => {
+            let answer = Answer::Failed(too_large("the answer to its call"));
+            Instead::Message(ToWorker::Answer { block, attempt, call, answer })
+        }
+        // A definition is far smaller than a frame; if it were not, the worker would find out.
+        ToWorker::Run(_) => Instead::Message(message),
+    }
 }
 
 /// JSON is written here, and where it is much on a thread that may take its time.
@@ -182,6 +223,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_no_frame_can_hold_fails_its_block_or_its_call_and_nothing_else() {
+        let (worker, told, mut inbound) = linked();
+        let huge = || bytes::Bytes::from(vec![b'1'; FRAME_BYTES_MAX]);
+        let begin = Begin { block: BlockIndex(1), attempt: Attempt(2), input: Payload::Json(huge()), scope: None };
+        told.send(Told::Message(ToWorker::Begin(Box::new(begin)))).await.unwrap();
+        let Some(Inbound::FromWorker { heard: Heard::Finished(BlockIndex(1), Attempt(2), Err(failure)), .. }) =
+            inbound.recv().await
+        else {
+            panic!("not a failure")
+        };
+        assert_eq!(failure.code, "too-large");
+        let answer = Answer::Failed(Failure::workflow("x", "y".repeat(FRAME_BYTES_MAX)));
+        let answer = ToWorker::Answer { block: BlockIndex(1), attempt: Attempt(3), call: 7, answer };
+        told.send(Told::Message(answer)).await.unwrap();
+        let read = tokio::task::spawn_blocking(move || {
+            runlet_ipc::blocking::Connection::over(worker).receive::<ToWorker>().unwrap().unwrap()
+        });
+        let ToWorker::Answer { call: 7, answer: Answer::Failed(failure), .. } = read.await.unwrap() else {
+            panic!("not an answer")
+        };
+        assert_eq!(failure.code, "too-large");
+    }
+
+    #[tokio::test]
     async fn a_flood_waits_in_the_socket_and_a_worker_that_does_not_read_is_found_out() {
         let (worker, told, mut inbound) = linked();
         worker.set_nonblocking(true).unwrap();
@@ -200,8 +265,7 @@ mod tests {
         }
         assert!(inbound.recv().await.is_some());
         let answer = || {
-            let answer =
-                runlet_proto::call::Answer::Failed(runlet_proto::failure::Failure::workflow("x", "y".repeat(10_000)));
+            let answer = Answer::Failed(Failure::workflow("x", "y".repeat(10_000)));
             Told::Message(ToWorker::Answer { block: BlockIndex(0), attempt: Attempt(1), call: 0, answer })
         };
         let mut sent = 0;
