@@ -15,6 +15,7 @@ use crate::control::{LogLevel, SourceText};
 use crate::failure::Failure;
 use crate::hook::{HookRequest, HttpReply};
 use crate::ids::{Attempt, BlockIndex};
+use crate::parcel::Part;
 use crate::probe::Act;
 
 /// What a worker is told.
@@ -35,6 +36,8 @@ pub enum ToWorker {
         /// The answer.
         answer: Answer,
     },
+    /// Large parts of the message that follows are in the file that comes with this one ([`crate::parcel`]).
+    Parcel(Vec<Part>),
 }
 
 /// What a worker executes, and within what bounds.
@@ -152,7 +155,7 @@ pub struct Confinement {
 pub struct Namespaces {
     /// Users: only where it is the price of the others.
     pub user: bool,
-    /// Processes: it sees itself alone, and nothing it starts outlives it.
+    /// Processes: no others than workers are there for it.
     pub pid: bool,
     /// Mounts, with an empty directory as its root.
     pub mount: bool,
@@ -234,6 +237,12 @@ pub enum Forked {
         /// What the system said, as an errno(3).
         errno: i32,
     },
+    /// Before all others, if the workers have a pid namespace: its first process, a child of the supervisor that does
+    /// nothing. The namespace and all workers in it end with it (pid_namespaces(7)).
+    Init {
+        /// Its process id.
+        pid: i32,
+    },
 }
 
 /// Exit codes of a worker by which the supervisor knows why it ended. No program of a user is executed in one, so nobody else
@@ -244,7 +253,7 @@ pub mod exit {
     /// It was refused memory.
     pub const OUT_OF_MEMORY: i32 = 112;
     /// A signal that ends a process reached it: this and the signal's number. The first process of a pid namespace is not
-    /// ended by signals it has not asked for (pid_namespaces(7)), so it asks, and tells in this way.
+    /// ended by signals it has not asked for (pid_namespaces(7)), so a worker that is one asks, and tells in this way.
     pub const SIGNALLED: i32 = 128;
     /// It was told something it does not understand. The supervisor is of the same binary: a bug.
     pub const PROTOCOL: i32 = 113;

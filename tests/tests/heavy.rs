@@ -77,6 +77,21 @@ fn a_workflow_of_known_blocks_runs_in_a_process_when_it_asks_for_it() {
 }
 
 #[test]
+fn a_document_larger_than_any_message_reaches_its_worker() {
+    let document = format!("[{}]", vec![format!("\"{}\"", "x".repeat(1 << 20)); 20].join(","));
+    let upstream = Upstream::http(move |_| Page::json(document.clone()).into());
+    let installation = Installation::new();
+    let _supervisor = installation.supervisor();
+    let definition = json!({ "name": "large", "blocks": [
+        { "type": "fetch", "parameter": { "url": upstream.url(), "max_body_size": "30MB" } },
+        { "type": "transform", "parameter": { "jq": "[.json[] | length] | [length, add]" } }
+    ]});
+    installation.deploy("large", &definition);
+    let told: Value = serde_json::from_str(&installation.ok(&["run", "large"])).expect("JSON");
+    assert_eq!(told, json!([20, 20 << 20]));
+}
+
+#[test]
 fn a_worker_has_nothing_but_its_socket() {
     let installation = Installation::new();
     let _running = installation.start_both();
@@ -239,7 +254,7 @@ fn a_dead_zygote_is_replaced_and_its_workers_live_on() {
     installation.deploy("short", &program("short", "1 + 1"));
     let run = installation.run_detached("loop");
     let worker = worker_of(&installation, &run);
-    let zygote = children(supervisor.id()).into_iter().find(|pid| !is_worker(*pid));
+    let zygote = children(supervisor.id()).into_iter().find(|pid| is_zygote(*pid));
     kill(zygote.expect("a zygote"), Signal::SIGKILL).expect("it lives");
     for _ in 0..5 {
         assert_eq!(installation.ok(&["run", "short"]).trim(), "2");
@@ -259,8 +274,11 @@ fn children(parent: u32) -> Vec<Pid> {
     pids.filter(|pid| of(*pid) == Some(parent)).collect()
 }
 
-/// Whether system calls of the process are filtered, as those of every worker are and those of the zygote are not.
-fn is_worker(pid: Pid) -> bool {
+/// Whether it is neither a worker, whose system calls are filtered, nor the first process of the workers' pid namespace, which
+/// has a second process id in there (proc_pid_status(5)).
+fn is_zygote(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|line| line == "Seccomp:\t2")
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    field("Seccomp:").is_some_and(|mode| mode.trim() == "0")
+        && field("NSpid:").is_some_and(|ids| ids.split_whitespace().count() == 1)
 }

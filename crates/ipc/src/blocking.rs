@@ -1,13 +1,15 @@
 //! The same connection for code without a runtime: the command line, a worker.
 
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut, Write};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use interprocess::local_socket::ConnectOptions;
 use interprocess::os::unix::uds_local_socket::Stream;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use runlet_proto::hello::{Hello, Role};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,14 +17,17 @@ use serde::de::DeserializeOwned;
 use crate::buffer::{FrameBuffer, ReadError};
 use crate::connect::{ConnectError, name_of};
 use crate::handshake::{HandshakeError, check_announced, judge};
-use crate::limits::CONNECT_HANDSHAKE_MS_MAX;
+use crate::limits::{CONNECT_HANDSHAKE_MS_MAX, DESCRIPTORS_MAX};
 use crate::outgoing::{Outgoing, WriteError};
+use crate::socket::own_received;
 
 /// A connection whose calls wait.
 #[derive(Debug)]
 pub struct Connection {
     socket: UnixStream,
     incoming: FrameBuffer,
+    /// Descriptors that came with messages and were not yet taken.
+    descriptors: VecDeque<OwnedFd>,
     outgoing: Outgoing,
     deadline: Option<Instant>,
     /// Whether the socket has a read timeout set, so that without deadlines no call is spent on it.
@@ -65,6 +70,7 @@ impl Connection {
         Self {
             socket,
             incoming: FrameBuffer::default(),
+            descriptors: VecDeque::new(),
             outgoing: Outgoing::default(),
             deadline: None,
             timeout_set: false,
@@ -108,6 +114,12 @@ impl Connection {
         }
     }
 
+    /// The descriptor that came with the earliest message that came with one, and whose descriptor was not yet taken. A
+    /// message that was received has brought its descriptor.
+    pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptors.pop_front()
+    }
+
     fn offer(&mut self, me: Role) -> Result<Role, HandshakeError> {
         self.send(&Hello::new(me))?;
         while self.incoming.announced_bytes().is_none() {
@@ -123,9 +135,11 @@ impl Connection {
     fn fill(&mut self) -> Result<bool, ReadError> {
         self.arm_timeout()?;
         loop {
-            match self.socket.read(self.incoming.room()) {
-                Ok(count) => {
+            match read(&self.socket, self.incoming.room()) {
+                Ok((count, descriptor)) => {
                     self.incoming.filled(count);
+                    // Whoever is sent more than this does not take them: they are closed.
+                    self.descriptors.extend(descriptor.filter(|_| self.descriptors.len() < DESCRIPTORS_MAX));
                     return Ok(count > 0);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -156,6 +170,58 @@ impl Connection {
     }
 }
 
+/// One recvmsg(2). It ends behind the bytes that a descriptor came with (unix(7)), so there is at most one.
+fn read(socket: &UnixStream, into: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut control = nix::cmsg_space!(RawFd);
+    let mut into = [IoSliceMut::new(into)];
+    let received = recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let mut descriptor = None;
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = message {
+            descriptor = own_received(numbers);
+        }
+    }
+    Ok((received.bytes, descriptor))
+}
+
 fn dial(path: &Path) -> io::Result<UnixStream> {
     ConnectOptions::new().name(name_of(path)?).connect_sync_as::<Stream>().map(|stream| OwnedFd::from(stream).into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn descriptors_are_taken_in_the_order_of_their_messages() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (_reader, mut writer) = crate::over(ours).unwrap();
+        let mut ends = Vec::new();
+        writer.push(&0_u64).unwrap();
+        for number in 1..=3_u64 {
+            let (reading, writing) = io::pipe().unwrap();
+            writer.send_with(&number, writing.as_fd()).await.unwrap();
+            writer.push(&(number * 10)).unwrap();
+            ends.push(reading);
+        }
+        writer.flush().await.unwrap();
+        let mut connection = Connection::over(theirs);
+        assert_eq!(connection.receive::<u64>().unwrap(), Some(0));
+        for number in 1..=3_u64 {
+            assert_eq!(connection.receive::<u64>().unwrap(), Some(number));
+            let mut writing = std::fs::File::from(connection.take_descriptor().unwrap());
+            write!(writing, "{number}").unwrap();
+            assert_eq!(connection.receive::<u64>().unwrap(), Some(number * 10));
+        }
+        for (mut reading, number) in ends.into_iter().zip(1..) {
+            let mut text = String::new();
+            reading.read_to_string(&mut text).unwrap();
+            assert_eq!(text, number.to_string());
+        }
+    }
 }

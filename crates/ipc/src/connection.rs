@@ -1,6 +1,7 @@
 //! The two halves of an async connection.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
@@ -134,6 +135,20 @@ impl Writer {
     /// Those of both.
     pub async fn send<T: Serialize>(&mut self, message: &T) -> Result<(), WriteError> {
         self.push(message)?;
+        Ok(self.flush().await?)
+    }
+
+    /// Sends a message and, with it, a copy of a descriptor, which the peer takes with
+    /// [`crate::blocking::Connection::take_descriptor`]. Not cancel-safe.
+    ///
+    /// # Errors
+    /// Those of [`Writer::send`].
+    pub async fn send_with<T: Serialize>(&mut self, message: &T, descriptor: BorrowedFd<'_>) -> Result<(), WriteError> {
+        // What goes out with the descriptor must be of this message.
+        self.flush().await?;
+        self.push(message)?;
+        let written = self.socket.write_with(self.outgoing.unsent(), descriptor).await?;
+        self.sent(written)?;
         Ok(self.flush().await?)
     }
 

@@ -21,3 +21,6 @@ pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Longest message of a [`crate::handoff::Handoff`], in bytes.
 pub(crate) const HANDOFF_BYTES_MAX: usize = 256;
+
+/// Descriptors of one blocking connection that may wait to be taken; a further one is closed.
+pub(crate) const DESCRIPTORS_MAX: usize = 4;

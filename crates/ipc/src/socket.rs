@@ -5,12 +5,14 @@
 //! "readable" only; it waits for "writable" while a write is blocked, and not a moment longer.
 
 use std::future::poll_fn;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -47,6 +49,34 @@ impl Socket {
         }
     }
 
+    /// One sendmsg(2) of something, with a copy of a descriptor, as soon as the socket takes it.
+    pub(crate) async fn write_with(&self, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
+        match self.try_write_with(bytes, descriptor) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+        let writable = self.watch_writable()?;
+        loop {
+            let mut guard = writable.writable().await?;
+            match self.try_write_with(bytes, descriptor) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                result => return result,
+            }
+        }
+    }
+
+    fn try_write_with(&self, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
+        let numbers = [descriptor.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        loop {
+            let socket = self.0.get_ref().as_raw_fd();
+            match sendmsg::<()>(socket, &[IoSlice::new(bytes)], &rights, MsgFlags::MSG_NOSIGNAL, None) {
+                Err(Errno::EINTR) => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
     /// Tells the peer that nothing more comes.
     pub(crate) fn shutdown_write(&self) {
         // It fails when the connection is gone already, which says the same.
@@ -73,8 +103,7 @@ impl Socket {
     }
 
     async fn write_later(&self, bytes: &[u8]) -> io::Result<usize> {
-        // A second descriptor of the same socket: epoll knows each by itself.
-        let writable = watch(self.0.get_ref().try_clone()?, Interest::WRITABLE)?;
+        let writable = self.watch_writable()?;
         loop {
             let mut guard = writable.writable().await?;
             match self.try_write(bytes) {
@@ -82,6 +111,11 @@ impl Socket {
                 result => return result,
             }
         }
+    }
+
+    /// A second descriptor of the same socket: epoll knows each by itself.
+    fn watch_writable(&self) -> io::Result<AsyncFd<UnixStream>> {
+        watch(self.0.get_ref().try_clone()?, Interest::WRITABLE)
     }
 }
 

@@ -56,8 +56,11 @@ pub fn run(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
 async fn serve(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
     let listener = Listener::bind(&config.socket())?;
     let (loop_queue, inbound) = mpsc::channel(INBOUND_MAX);
-    let core = new_core(&config, &loop_queue)?;
+    let mut core = new_core(&config, &loop_queue)?;
     leftovers::end(&core.state_id).await;
+    if core.zygote_program.is_some() {
+        core.refill();
+    }
     let signals = tokio::spawn(forward_signals(loop_queue.clone()));
     let accepting = tokio::spawn(accept_connections(listener, loop_queue));
     tracing::info!(socket = %config.socket().display(), slots = config.slots, "the supervisor is ready");

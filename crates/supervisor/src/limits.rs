@@ -86,8 +86,11 @@ pub const IDLE_THREAD_ENDS_AFTER: Duration = Duration::from_millis(300);
 pub const RELEASE_MEMORY_AFTER: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_millis(600), Duration::from_secs(35)];
 
-/// Idle workers that wait for a heavy run, once there was one.
+/// Idle workers that wait for a heavy run.
 pub(crate) const WORKERS_SPARE: usize = 2;
+
+/// Zygotes that may end one after the other without a worker in between; then the runs that wait for a worker fail.
+pub(crate) const ZYGOTES_LOST_MAX: u32 = 3;
 
 /// Messages that may wait for a worker. More calls than these cannot be under way in one.
 pub(crate) const TO_WORKER_MAX: usize = 1_024;
@@ -97,6 +100,13 @@ pub(crate) const CALLS_AT_ONCE_MAX: usize = 256;
 
 /// Inputs and outputs up to this size, in bytes, are converted for a worker without leaving the loop's thread.
 pub(crate) const CONVERTED_IN_PLACE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that are copied for a worker without leaving the loop's thread.
+pub(crate) const COPIED_IN_PLACE_BYTES_MAX: u64 = 512 * 1024;
+
+/// Most bytes of what one message hands to a worker beside it; more fails the block. Twice what a fetch may bring, since its
+/// output holds a JSON document as text and as value.
+pub(crate) const PARCEL_BYTES_MAX: u64 = 192 * 1024 * 1024;
 
 /// Memory a heavy run may take unless its workflow says otherwise.
 pub(crate) const HEAVY_RUN_MEMORY_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
@@ -117,8 +127,8 @@ pub(crate) const CLOSED_WORKER_ENDS_WITHIN: Duration = Duration::from_millis(200
 /// parsing. What lies between is a matter of taste; a worker costs a larger page little beside its parsing.
 pub(crate) const LIGHT_PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Most bytes that an attempt may take to a worker when it is moved there: in JSON they still fit a frame.
-pub(crate) const MOVED_BYTES_MAX: usize = 12 * 1024 * 1024;
+/// Most bytes that an attempt may take to a worker when it is moved there: in JSON they still fit [`PARCEL_BYTES_MAX`].
+pub(crate) const MOVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// CPU time one attempt may use on pool threads before it, or its workflow, is moved to the heavy lane.
 pub(crate) const LIGHT_CPU_BUDGET: Duration = Duration::from_millis(200);

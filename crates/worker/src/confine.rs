@@ -6,7 +6,7 @@
 //! decides whether that is enough.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use landlock::{
@@ -17,13 +17,13 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::socket::{MsgFlags, recv};
 use nix::unistd::{Gid, Uid, chdir, geteuid, getpgid, setgroups, setresgid, setresuid};
 use runlet_proto::worker::{Confinement, Namespaces, exit};
 
+use crate::filter::Filter;
 use crate::limits::{DESCRIPTORS_MAX, STACK_BYTES_MAX};
-use crate::namespaces::Shared;
-use crate::{filter, memory, sys};
+use crate::namespaces::{Shared, is_closed};
+use crate::{memory, sys};
 
 /// The user and group that everybody may be and nobody owns anything as: `nobody` and `nogroup` of Debian, and the kernel's
 /// own overflow ids (proc_sys_kernel(5)).
@@ -80,14 +80,14 @@ pub(crate) struct Confined {
 pub(crate) struct Birth<'a> {
     /// The namespaces it shares with other workers.
     pub(crate) shared: &'a Shared,
-    /// Whether it is the first process of a pid namespace.
-    pub(crate) pid_namespace: bool,
+    /// Whether it is the first process of a pid namespace of its own.
+    pub(crate) first: bool,
     /// The null device.
     pub(crate) null: OwnedFd,
     /// Writable memory it has, in bytes.
     pub(crate) data_bytes: u64,
-    /// Whether its system calls are to be filtered, as those of every worker are.
-    pub(crate) filtered: bool,
+    /// What filters its system calls. Only a worker that tries what is behind the filter has none.
+    pub(crate) filter: Option<&'a Filter>,
 }
 
 /// Gives up everything but `socket`.
@@ -96,7 +96,8 @@ pub(crate) struct Birth<'a> {
 /// [`ConfineError`] when a step fails that exists everywhere.
 pub(crate) fn confine(socket: OwnedFd, birth: Birth<'_>) -> Result<(UnixStream, Confined), ConfineError> {
     let at = |step: Step| move |source: io::Error| ConfineError { step, source };
-    let mut namespaces = Namespaces { pid: birth.pid_namespace, ..birth.shared.namespaces };
+    let shared = birth.shared.namespaces;
+    let mut namespaces = Namespaces { pid: shared.pid || birth.first, ..shared };
     // First, while it has the privileges and the descriptor for it.
     namespaces.mount = birth.shared.enter_empty_root();
     let socket = sys::keep_only(socket, birth.null).map(UnixStream::from).map_err(at(Step::Descriptors))?;
@@ -104,7 +105,7 @@ pub(crate) fn confine(socket: OwnedFd, birth: Birth<'_>) -> Result<(UnixStream, 
     let _ = chdir("/");
     let _ = SigSet::empty().thread_set_mask();
     sys::forget_signal_handlers();
-    if birth.pid_namespace {
+    if birth.first {
         sys::end_by_signals();
     }
     limit_resources().map_err(at(Step::Limits))?;
@@ -122,21 +123,15 @@ pub(crate) fn confine(socket: OwnedFd, birth: Birth<'_>) -> Result<(UnixStream, 
     }
     memory::end_when_refused();
     let landlock_abi = shut_off_files_and_network();
-    let seccomp = birth.filtered && filter_system_calls();
+    let seccomp = birth.filter.is_some_and(filter_system_calls);
     let data_bytes = birth.data_bytes;
     let confinement = Confinement { seccomp, landlock_abi, other_user, namespaces, cgroup_limits: false };
     Ok((socket, Confined { confinement, data_bytes }))
 }
 
-/// Whether the peer is gone: the supervisor, if it died before it could take this process with it. Its process id would not
-/// tell, which is 0 for whoever is in a pid namespace.
-fn is_closed(socket: &UnixStream) -> bool {
-    recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) == Ok(0)
-}
-
 /// Whether a call that is not allowed is refused from now on.
-fn filter_system_calls() -> bool {
-    filter::install().is_ok() && getpgid(None) == Err(Errno::EPERM)
+fn filter_system_calls(filter: &Filter) -> bool {
+    filter.install().is_ok() && getpgid(None) == Err(Errno::EPERM)
 }
 
 fn limit_resources() -> io::Result<()> {

@@ -1,15 +1,15 @@
 //! The system calls a worker may make: those of a process that computes, allocates and speaks over one socket.
 //!
-//! Two filters: what is merely of no use fails with EPERM, so that a library that probes for it goes on without; what
-//! nobody asks for by accident ends the process with SIGSYS, which the supervisor tells by name. Where both speak the
-//! stricter holds (seccomp(2)).
+//! What is merely of no use fails with EPERM, so that a library that probes for it goes on without; what nobody asks for by
+//! accident ends the process with SIGSYS, which the supervisor tells by name.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
 
 use libc::{EPERM, c_long};
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch, sock_filter,
 };
 
 /// A filter that could not be made or installed.
@@ -97,30 +97,55 @@ const FATAL: &[c_long] = &[
     libc::SYS_execveat,
 ];
 
-/// Installs both filters for this thread, which is the only one. Needs `no_new_privs`.
-///
-/// # Errors
-/// [`FilterError`]; nothing or only the first is in force then.
-pub(crate) fn install() -> Result<(), FilterError> {
-    let fatal = program(
-        FATAL.iter().map(|&call| (call, Vec::new())).collect(),
-        SeccompAction::Allow,
-        SeccompAction::KillProcess,
-    )?;
-    let mut allowed: BTreeMap<c_long, Vec<SeccompRule>> = ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
-    // Its own limits, which it can only lower; never those of another process. And the end of itself, which is how
-    // abort(3) ends.
-    let own = i64::from(std::process::id());
-    allowed.insert(libc::SYS_prlimit64, vec![argument_is(0, 0)?, argument_is(0, own)?]);
-    allowed.insert(libc::SYS_tgkill, vec![argument_is(0, own)?]);
-    // What is asked of a descriptor, and a copy of one; not whom the kernel signals about it (F_SETOWN, F_SETSIG, O_ASYNC).
-    let commands = [libc::F_GETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC];
-    let commands = commands.iter().map(|&command| argument_is(1, command.into()));
-    allowed.insert(libc::SYS_fcntl, commands.collect::<Result<_, _>>()?);
-    let allowed = program(allowed, SeccompAction::Errno(EPERM as u32), SeccompAction::Allow)?;
-    seccompiler::apply_filter(&fatal)?;
-    // The second installation is made under the first filter, which lets it pass.
-    Ok(seccompiler::apply_filter(&allowed)?)
+/// Stands in a compiled filter for the id of the process that will install it. No process has it (`PID_MAX_LIMIT` of Linux is
+/// 2^22), and nothing else in a filter is this number.
+const OWN_ID: u32 = 0x7fff_fffe;
+
+/// A compiled filter.
+#[derive(Debug)]
+pub(crate) struct Filter(BpfProgram);
+
+impl Filter {
+    /// Compiles it, once for all processes.
+    ///
+    /// # Errors
+    /// [`FilterError::Backend`].
+    pub(crate) fn compile() -> Result<Self, FilterError> {
+        let mut allowed: BTreeMap<c_long, Vec<SeccompRule>> = ALLOWED.iter().map(|&call| (call, Vec::new())).collect();
+        // Its own limits, which it can only lower; never those of another process. And the end of itself, which is how
+        // abort(3) ends.
+        let own = i64::from(OWN_ID);
+        allowed.insert(libc::SYS_prlimit64, vec![argument_is(0, 0)?, argument_is(0, own)?]);
+        allowed.insert(libc::SYS_tgkill, vec![argument_is(0, own)?]);
+        // What is asked of a descriptor, and a copy of one; not whom the kernel signals about it (F_SETOWN, F_SETSIG,
+        // O_ASYNC).
+        let commands = [libc::F_GETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC];
+        let commands = commands.iter().map(|&command| argument_is(1, command.into()));
+        allowed.insert(libc::SYS_fcntl, commands.collect::<Result<_, _>>()?);
+        let refused = SeccompAction::Errno(EPERM as u32);
+        let allowed = program(allowed, refused.clone(), SeccompAction::Allow)?;
+        let fatal = FATAL.iter().map(|&call| (call, Vec::new())).collect();
+        let fatal = program(fatal, refused, SeccompAction::KillProcess)?;
+        Ok(Self(either(allowed, fatal)))
+    }
+
+    /// Installs it for this thread, which is the only one. Needs `no_new_privs`.
+    ///
+    /// # Errors
+    /// [`FilterError::Install`]; nothing is in force then.
+    pub(crate) fn install(&self) -> Result<(), FilterError> {
+        let own = std::process::id();
+        let instruction = |of: &sock_filter| sock_filter { k: if of.k == OWN_ID { own } else { of.k }, ..of.clone() };
+        Ok(seccompiler::apply_filter(&self.0.iter().map(instruction).collect::<Vec<_>>())?)
+    }
+}
+
+/// One filter of two, which costs a worker half as much to install: what the first has no rule for is for the second. Jumps
+/// are relative, and the last instruction of a program is what it does with what it has no rule for.
+fn either(mut first: BpfProgram, second: BpfProgram) -> BpfProgram {
+    first.pop();
+    first.extend(second);
+    first
 }
 
 fn program(

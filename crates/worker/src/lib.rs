@@ -2,7 +2,7 @@
 //! blocks of one run, and is gone with it.
 //!
 //! The supervisor starts `runlet zygote` once and hands it the worker's end of a socket for each worker it wants
-//! ([`zygote`]). The zygote has a single thread and never runs a block, so what it forks is as clean as itself. A worker
+//! ([`zygote`]). The zygote has a single thread and never runs a block of anybody's, so what it forks is as clean as itself. A worker
 //! (`serve.rs`) is the supervisor's own child. It gives up whatever it could do harm with (`confine.rs`) before it reads its
 //! first byte of work; it has no network and no files, and asks for what it needs by calls.
 
@@ -15,4 +15,5 @@ mod namespaces;
 mod probe;
 mod serve;
 mod sys;
+mod warm;
 pub mod zygote;

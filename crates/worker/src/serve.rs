@@ -7,13 +7,15 @@ use std::sync::Arc;
 use runlet_blocks::{Assignment, CallId, Calls, Execution, Interrupted, Outcome, Resume, Step, caught};
 use runlet_ipc::blocking::Connection;
 use runlet_ipc::{ReadError, WriteError};
-use runlet_proto::control::LogLevel;
+use runlet_proto::control::{LogLevel, SourceText};
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::{Attempt, BlockIndex};
+use runlet_proto::parcel::ParcelError;
 use runlet_proto::worker::{Begin, Ended, FromWorker, Program, ToWorker, exit};
 use runlet_workflow::Definition;
 
 use crate::confine::{Confined, limit_run};
+use crate::sys;
 use crate::zygote::Interceptor;
 
 /// Why a worker ends before its socket does.
@@ -23,12 +25,14 @@ enum ServeError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Write(#[from] WriteError),
-    #[error("the limits of the run could not be set: {0}")]
-    Limits(#[from] io::Error),
+    #[error("the limits of the run could not be set, or what is handed over be read: {0}")]
+    System(#[from] io::Error),
     #[error("the definition is not valid here")]
     Definition,
     #[error("a message came out of its turn")]
     Turn,
+    #[error(transparent)]
+    Parcel(#[from] ParcelError),
 }
 
 /// Executes what comes over the socket until it ends. Returns the exit code of the process.
@@ -38,6 +42,13 @@ pub(crate) fn serve(socket: UnixStream, confined: &Confined, intercept: Intercep
         Ok(()) => exit::DONE,
         Err(_) => exit::PROTOCOL,
     }
+}
+
+/// Executes what comes over the socket as a run of this definition, without limits: to have done it once.
+pub(crate) fn rehearse(socket: UnixStream, source: &SourceText) {
+    let mut worker = Worker { connection: Connection::over(socket), definition: None, intercept: |_| None };
+    // The end of the socket is the end of it.
+    let _ = worker.work(source);
 }
 
 struct Worker {
@@ -53,12 +64,16 @@ impl Worker {
         let ToWorker::Run(program) = first else { return Err(ServeError::Turn) };
         let Program { source, memory_bytes_max, cpu_s_max } = *program;
         limit_run(confined.data_bytes, memory_bytes_max, cpu_s_max)?;
+        self.work(&source)
+    }
+
+    fn work(&mut self, source: &SourceText) -> Result<(), ServeError> {
         let parsed = runlet_workflow::parse(&source.file, &source.text);
         self.definition = Some(Arc::new(parsed.map_err(|_| ServeError::Definition)?));
         let mut under_way: Vec<Attempting> = Vec::new();
-        while let Some(message) = self.connection.receive()? {
+        while let Some(message) = self.next()? {
             match message {
-                ToWorker::Run(_) => return Err(ServeError::Turn),
+                ToWorker::Run(_) | ToWorker::Parcel(_) => return Err(ServeError::Turn),
                 ToWorker::Begin(begin) => {
                     if let Some(waiting) = self.begin(*begin)? {
                         under_way.push(waiting);
@@ -74,6 +89,21 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// The next message, with all its parts.
+    fn next(&mut self) -> Result<Option<ToWorker>, ServeError> {
+        match self.connection.receive()? {
+            Some(ToWorker::Parcel(parts)) => {
+                let file = self.connection.take_descriptor().ok_or(ServeError::Turn)?;
+                let Some(mut message) = self.connection.receive::<ToWorker>()? else { return Ok(None) };
+                let length: u64 = parts.iter().map(|part| part.bytes).sum();
+                let length = usize::try_from(length).map_err(|_| ServeError::Turn)?;
+                message.put_parts(&parts, sys::map(&file, length)?)?;
+                Ok(Some(message))
+            }
+            message => Ok(message),
+        }
     }
 
     fn begin(&mut self, begin: Begin) -> Result<Option<Attempting>, ServeError> {

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
+use memmap2::MmapOptions;
 use runlet_proto::worker::exit;
 
 /// The two sides of a fork.
@@ -77,6 +79,27 @@ fn clone3(flags: u64, pidfd: &mut RawFd) -> libc::c_long {
     };
     // SAFETY: without CLONE_VM the child has a copy of everything; the arguments are as long as is said and outlive the call.
     unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) }
+}
+
+/// The `length` bytes of a file in memory that the supervisor has sealed. They are not copied.
+///
+/// # Errors
+/// Whatever mmap(2) says.
+pub(crate) fn map(file: &OwnedFd, length: usize) -> io::Result<Bytes> {
+    // SAFETY: nobody can change or shorten the file any more (memfd_create(2), F_SEAL_WRITE and F_SEAL_SHRINK), and it is as
+    // long as the supervisor says, which decides what happens here in any case.
+    Ok(Bytes::from_owner(unsafe { MmapOptions::new().len(length).map(file) }?))
+}
+
+/// Forgets which pages of a mapping are in memory; they are found again when they are used. The mapping must be of a file and
+/// as it stands there: what was changed would be lost.
+///
+/// # Errors
+/// Whatever madvise(2) says.
+pub(crate) fn forget_pages(start: u64, length: usize) -> io::Result<()> {
+    // SAFETY: the pages of a private mapping of a file that nothing has changed are read from it again, the same.
+    let result = unsafe { libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sets the nice value of this process; a lower one than it has takes privileges, and is refused without.
@@ -188,6 +211,16 @@ pub(crate) fn end_by_signals() {
 
 extern "C" fn end_signalled(signal: libc::c_int) {
     exit_at_once(exit::SIGNALLED + signal);
+}
+
+/// Gives up every descriptor and does nothing until a signal ends it.
+pub(crate) fn idle_for_ever() -> ! {
+    // SAFETY: closing descriptors touches no memory, and nothing is dropped any more.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
+    loop {
+        // SAFETY: waits.
+        unsafe { libc::pause() };
+    }
 }
 
 /// Tries to become traceable by its parent.

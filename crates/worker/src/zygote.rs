@@ -15,11 +15,12 @@ use runlet_ipc::handoff::Handoff;
 use runlet_proto::worker::{Begin, Ended, Fork, Forked, Task, exit};
 
 use crate::confine::{self, Birth};
+use crate::filter::Filter;
 use crate::fork::Means;
 use crate::limits::NICE;
 use crate::namespaces::{Seen, Shared, Status};
 use crate::sys::{self, Side};
-use crate::{probe, serve};
+use crate::{probe, serve, warm};
 
 /// Why a zygote ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum ZygoteError {
     /// What it needs of the system is not there.
     #[error("the zygote needs /dev/null and /proc/self/status: {0}")]
     Process(#[source] io::Error),
+    /// The pid namespace of its workers is of no use, since its first process is gone or never was (pid_namespaces(7)).
+    #[error("the pid namespace of the workers has no first process: {0}")]
+    Init(#[source] io::Error),
     /// It must have one thread and has not.
     #[error("the zygote has {0} threads: forking one of several is unsafe")]
     Threads(u64),
@@ -61,12 +65,18 @@ pub fn run_with(intercept: Interceptor) -> Result<(), ZygoteError> {
     let supervisor = getppid();
     let handoff = Handoff::from(sys::take_stdin());
     stand_back();
+    // Workers are slower to begin without, and all else is the same.
+    let _ = warm::up();
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(ZygoteError::Process)?;
     let status = Status::open().map_err(ZygoteError::Process)?;
-    let shared = Shared::enter();
+    let mut shared = Shared::enter();
     // In these namespaces, whose privileges an ordinary user needs for one of processes.
     let means = Means::find();
-    let zygote = Zygote { handoff, status, null: null.into(), means, shared, intercept };
+    if let Some((pid, process)) = shared.enter_pid_namespace(&means, &handoff).map_err(ZygoteError::Init)? {
+        handoff.send(&Forked::Init { pid }, Some(process.as_fd())).map_err(ZygoteError::Socket)?;
+    }
+    let filter = Filter::compile().ok();
+    let zygote = Zygote { handoff, status, null: null.into(), means, shared, filter, intercept };
     // After the namespaces, since a change of privileges clears it (PR_SET_PDEATHSIG(2const)).
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| ZygoteError::Bind(errno.into()))?;
     if getppid() != supervisor {
@@ -91,6 +101,8 @@ struct Zygote {
     null: OwnedFd,
     means: Means,
     shared: Shared,
+    /// Of the workers' system calls. Without it they say that they have none.
+    filter: Option<Filter>,
     intercept: Interceptor,
 }
 
@@ -108,9 +120,13 @@ impl Zygote {
             if seen.threads != 1 {
                 return Err(ZygoteError::Threads(seen.threads));
             }
-            let (answer, process) = match self.means.fork_worker() {
+            let (answer, process) = match self.means.fork_sibling() {
                 Ok(Side::Child) => self.become_worker(socket, task, seen),
                 Ok(Side::Parent(pid, process)) => (Forked::Worker { worker, pid }, Some(process)),
+                // Without its first process a pid namespace takes no other (pid_namespaces(7)). A new zygote has a new one.
+                Err(error) if self.shared.namespaces.pid && error.raw_os_error() == Some(libc::ENOMEM) => {
+                    return Err(ZygoteError::Init(error));
+                }
                 Err(error) => (Forked::Failed { worker, errno: error.raw_os_error().unwrap_or(0) }, None),
             };
             let sent = self.handoff.send(&answer, process.as_ref().map(OwnedFd::as_fd));
@@ -123,10 +139,10 @@ impl Zygote {
         let code = self.null.try_clone().map_or(exit::DESCRIPTORS, |null| {
             let birth = Birth {
                 shared: &self.shared,
-                pid_namespace: self.means.pid_namespace,
+                first: false,
                 null,
                 data_bytes: seen.data_bytes,
-                filtered: !matches!(task, Task::Try { filtered: false, .. }),
+                filter: self.filter.as_ref().filter(|_| !matches!(task, Task::Try { filtered: false, .. })),
             };
             match (confine::confine(socket, birth), task) {
                 (Ok((socket, confined)), Task::Serve) => serve::serve(socket, &confined, self.intercept),

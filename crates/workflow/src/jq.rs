@@ -4,6 +4,8 @@
 //! other runs do. Compiling it is bounded here: the compiler recurses over the program, so a program may only have so many
 //! places that can nest ([`limits::JQ_LEVELS_MAX`]), and the compiler gets a stack that is large enough for all of them.
 
+mod library;
+
 use std::fmt;
 use std::ops::Range;
 
@@ -103,8 +105,7 @@ fn levels(text: &str) -> usize {
 
 fn compile_here(text: &str) -> Result<Filter<JustLut<Val>>, Vec<Mistake>> {
     let arena = Arena::default();
-    let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-    let modules = Loader::new(definitions)
+    let modules = Loader::new(library::reachable_from(text))
         .load(&arena, File { code: text, path: () })
         .map_err(|errors| errors.into_iter().flat_map(|(_, error)| load_mistakes(text, error)).collect::<Vec<_>>())?;
     Compiler::default().with_funs(functions()).compile(modules).map_err(|errors| {

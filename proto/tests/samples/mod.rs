@@ -13,6 +13,7 @@ use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
 use runlet_proto::hook::{HookAnswer, HookFailure, HookRequest, HttpReply, OnDisconnect, Respond, Route, RouteTable};
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
+use runlet_proto::parcel::Part;
 use runlet_proto::probe::{Act, Tried};
 use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_proto::worker::{
@@ -346,6 +347,7 @@ pub(super) fn to_worker() -> Vec<ToWorker> {
         ToWorker::Run(Box::new(Program { source: source(), memory_bytes_max: 1, cpu_s_max: 2 })),
         ToWorker::Begin(Box::new(Begin { block: BlockIndex(1), attempt: Attempt(2), input, scope: Some(values) })),
         ToWorker::Answer { block: BlockIndex(1), attempt: Attempt(2), call: 3, answer: answers().swap_remove(1) },
+        ToWorker::Parcel(vec![Part { number: 1, bytes: 70_000 }]),
     ]
 }
 
@@ -370,7 +372,7 @@ pub(super) fn ended() -> Vec<Ended> {
 }
 
 pub(super) fn forked() -> Vec<Forked> {
-    vec![Forked::Worker { worker: 1, pid: 2 }, Forked::Failed { worker: 1, errno: 11 }]
+    vec![Forked::Worker { worker: 1, pid: 2 }, Forked::Failed { worker: 1, errno: 11 }, Forked::Init { pid: 3 }]
 }
 
 pub(super) fn tasks() -> Vec<Task> {

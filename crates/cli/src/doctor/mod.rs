@@ -113,11 +113,7 @@ impl Zygote {
         let fork = Fork { worker: self.workers, task: Task::Try { act, filtered } };
         self.handoff.send(&fork, Some(theirs.as_fd()))?;
         drop(theirs);
-        let (pid, process) = match self.handoff.receive()? {
-            Some((Forked::Worker { pid, .. }, Some(process))) => (pid, process),
-            Some((Forked::Failed { errno, .. }, _)) => return Err(io::Error::from_raw_os_error(errno)),
-            Some((Forked::Worker { .. }, None)) | None => return Err(io::ErrorKind::UnexpectedEof.into()),
-        };
+        let (pid, process) = self.forked()?;
         let mut connection = Connection::over(ours);
         connection.set_deadline(Some(Instant::now() + ACT_TIMEOUT));
         let told = (connection.receive::<Tried>(), connection.receive::<Tried>());
@@ -134,16 +130,26 @@ impl Zygote {
         };
         Ok(Trial { act, filtered, confinement, outcome })
     }
+
+    fn forked(&self) -> io::Result<(i32, OwnedFd)> {
+        loop {
+            return match self.handoff.receive()? {
+                Some((Forked::Worker { pid, .. }, Some(process))) => Ok((pid, process)),
+                Some((Forked::Failed { errno, .. }, _)) => Err(io::Error::from_raw_os_error(errno)),
+                // It ends with this process.
+                Some((Forked::Init { .. }, _)) => continue,
+                Some((Forked::Worker { .. }, None)) | None => Err(io::ErrorKind::UnexpectedEof.into()),
+            };
+        }
+    }
 }
 
 fn end_of(status: WaitStatus) -> io::Result<Outcome> {
-    if let WaitStatus::Signaled(_, signal, _) = status {
-        return Ok(Outcome::Killed(signal));
+    match status {
+        WaitStatus::Signaled(_, signal, _) => Ok(Outcome::Killed(signal)),
+        WaitStatus::Exited(_, code) => Ok(Outcome::Ended(code)),
+        status => Err(io::Error::other(format!("a worker ended in an unknown way: {status:?}"))),
     }
-    let WaitStatus::Exited(_, code) = status else {
-        return Err(io::Error::other(format!("a worker ended in an unknown way: {status:?}")));
-    };
-    Ok(Signal::try_from(code - exit::SIGNALLED).map_or(Outcome::Ended(code), Outcome::Killed))
 }
 
 impl Drop for Zygote {

@@ -1,16 +1,17 @@
 //! One worker's connection: a task that reads what it says, one that writes what it is told.
 
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
 use runlet_blocks::{Assignment, Outcome};
-use runlet_ipc::WriteError;
+use runlet_ipc::{WriteError, Writer};
 use runlet_proto::call::Answer;
-use runlet_proto::codec::EncodeError;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::Attempt;
 use runlet_proto::worker::{Begin, Ended, FromWorker, Payload, ToWorker};
 use tokio::sync::mpsc;
 
+use super::parcel::{self, Parcel};
 use super::workers::WorkerId;
 use crate::inbound::Inbound;
 use crate::limits::{CONVERTED_IN_PLACE_BYTES_MAX, TO_WORKER_MAX};
@@ -47,20 +48,21 @@ pub(crate) fn start(
     let undeliverable = loop_queue.clone();
     tokio::spawn(async move {
         while let Some(told) = told.recv().await {
-            let message = put_into_words(told).await;
-            let sent = match writer.send(&message).await {
-                Err(WriteError::Encode(error)) => match instead_of(message, &error) {
+            let mut message = put_into_words(told).await;
+            match deliver(&mut writer, &mut message).await {
+                Ok(()) => {}
+                // Its end is seen by the other task.
+                Err(Undelivered::Gone) => return,
+                Err(Undelivered::Unfit(why)) => match instead_of(message, &why) {
                     Instead::Heard(heard) => {
                         let _ = undeliverable.send(Inbound::FromWorker { worker, heard }).await;
-                        continue;
                     }
-                    Instead::Message(message) => writer.send(&message).await,
+                    Instead::Message(mut message) => {
+                        if deliver(&mut writer, &mut message).await.is_err() {
+                            return;
+                        }
+                    }
                 },
-                sent => sent,
-            };
-            if sent.is_err() {
-                // Its end is seen by the other task.
-                return;
             }
         }
     });
@@ -84,7 +86,34 @@ pub(crate) fn start(
     Ok(sender)
 }
 
-/// What becomes of a message that no frame can hold.
+/// Why a message did not reach its worker.
+enum Undelivered {
+    /// The worker is gone, or does not read.
+    Gone,
+    /// Neither a frame nor a parcel can hold it.
+    Unfit(String),
+}
+
+impl From<WriteError> for Undelivered {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Encode(error) => Self::Unfit(error.to_string()),
+            WriteError::Full { .. } | WriteError::Io(_) => Self::Gone,
+        }
+    }
+}
+
+/// Sends a message, its large parts in a parcel ahead of it.
+async fn deliver(writer: &mut Writer, message: &mut ToWorker) -> Result<(), Undelivered> {
+    if let Some(Parcel { parts, file }) =
+        parcel::pack(message).await.map_err(|error| Undelivered::Unfit(error.to_string()))?
+    {
+        writer.send_with(&ToWorker::Parcel(parts), file.as_fd()).await?;
+    }
+    Ok(writer.send(message).await?)
+}
+
+/// What becomes of a message that cannot be sent.
 enum Instead {
     /// The worker never hears of it.
     Heard(Heard),
@@ -92,9 +121,9 @@ enum Instead {
     Message(ToWorker),
 }
 
-fn instead_of(message: ToWorker, error: &EncodeError) -> Instead {
+fn instead_of(message: ToWorker, why: &str) -> Instead {
     let too_large = |what| {
-        Failure::workflow("too-large", format!("{what} does not fit into what a worker can be sent: {error}"))
+        Failure::workflow("too-large", format!("{what} does not fit into what a worker can be sent: {why}"))
             .with_help("fetch less (`max_body_size`), or keep what does not need a process on threads (`isolation`)")
     };
     match message {
@@ -106,7 +135,7 @@ fn instead_of(message: ToWorker, error: &EncodeError) -> Instead {
             Instead::Message(ToWorker::Answer { block, attempt, call, answer })
         }
         // A definition is far smaller than a frame; if it were not, the worker would find out.
-        ToWorker::Run(_) => Instead::Message(message),
+        ToWorker::Run(_) | ToWorker::Parcel(_) => Instead::Message(message),
     }
 }
 
@@ -161,6 +190,7 @@ mod tests {
     use runlet_proto::worker::Confinement;
 
     use super::*;
+    use crate::limits::PARCEL_BYTES_MAX;
 
     const WORKER: WorkerId = WorkerId(1);
 
@@ -223,10 +253,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_no_frame_can_hold_fails_its_block_or_its_call_and_nothing_else() {
+    async fn what_cannot_be_sent_fails_its_block_or_its_call_and_nothing_else() {
         let (worker, told, mut inbound) = linked();
-        let huge = || bytes::Bytes::from(vec![b'1'; FRAME_BYTES_MAX]);
-        let begin = Begin { block: BlockIndex(1), attempt: Attempt(2), input: Payload::Json(huge()), scope: None };
+        let huge = bytes::Bytes::from(vec![0; usize::try_from(PARCEL_BYTES_MAX).unwrap() + 1]);
+        let begin = Begin { block: BlockIndex(1), attempt: Attempt(2), input: Payload::Json(huge), scope: None };
         told.send(Told::Message(ToWorker::Begin(Box::new(begin)))).await.unwrap();
         let Some(Inbound::FromWorker { heard: Heard::Finished(BlockIndex(1), Attempt(2), Err(failure)), .. }) =
             inbound.recv().await

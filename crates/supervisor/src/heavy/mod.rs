@@ -10,12 +10,14 @@ mod ends;
 mod judge;
 pub(crate) mod leftovers;
 pub(crate) mod link;
+mod parcel;
 pub(crate) mod process;
 pub(crate) mod quarantine;
 pub(crate) mod usage;
 pub(crate) mod workers;
 mod zygote;
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +39,7 @@ use self::zygote::Zygote;
 use crate::attempt::Active;
 use crate::core::Core;
 use crate::inbound::{AttemptId, Inbound};
-use crate::limits::{CALLS_AT_ONCE_MAX, HEAVY_CPU_S_DEFAULT, WORKERS_SPARE};
+use crate::limits::{CALLS_AT_ONCE_MAX, HEAVY_CPU_S_DEFAULT, WORKERS_SPARE, ZYGOTES_LOST_MAX};
 use crate::run_record::RunRecord;
 
 impl Core {
@@ -119,6 +121,10 @@ impl Core {
         let wanted = self.workers.hungry.len() + WORKERS_SPARE;
         while self.workers.spare() < wanted {
             if let Err(error) = self.fork_worker() {
+                if error.kind() == ErrorKind::BrokenPipe {
+                    // The zygote has just ended: that it has is about to be told, and then this is tried again.
+                    return;
+                }
                 tracing::error!(%error, "no worker could be made");
                 return self.fail_hungry(&format!("no worker could be made: {error}"));
             }
@@ -155,8 +161,9 @@ impl Core {
     pub(crate) fn forked(&mut self, forked: Forked, process: Option<OwnedFd>) {
         let (worker, process) = match (forked, process) {
             (Forked::Worker { worker, pid, .. }, Some(process)) => (WorkerId(worker), Process::new(pid, process)),
-            (Forked::Worker { worker, .. }, None) => (WorkerId(worker), Err(std::io::ErrorKind::InvalidData.into())),
+            (Forked::Worker { worker, .. }, None) => (WorkerId(worker), Err(ErrorKind::InvalidData.into())),
             (Forked::Failed { worker, errno }, _) => (WorkerId(worker), Err(std::io::Error::from_raw_os_error(errno))),
+            (Forked::Init { pid }, process) => return self.workers.init_forked(pid, process),
         };
         match process {
             Ok(process) => {
@@ -195,9 +202,17 @@ impl Core {
         );
         self.workers.zygote = None;
         for worker in self.workers.unborn() {
+            // One that had no run yet is nobody's loss.
+            if let Some(found) = self.workers.get_mut(worker).filter(|found| found.run.is_none()) {
+                found.kill(Killed::NoLongerNeeded);
+            }
             self.worker_exited(worker, Exit::UNKNOWN);
         }
-        if !self.workers.hungry.is_empty() {
+        self.workers.zygotes_lost += 1;
+        if self.workers.zygotes_lost >= ZYGOTES_LOST_MAX {
+            self.workers.zygotes_lost = 0;
+            self.fail_hungry("the process that makes workers ended again and again");
+        } else if !self.workers.hungry.is_empty() {
             self.refill();
         }
     }

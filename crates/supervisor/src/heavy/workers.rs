@@ -1,6 +1,7 @@
 //! The workers there are: coming, idle, at work, dying.
 
 use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use super::cause::{Killed, Sent};
 use super::link::{Heard, Told};
 use super::process::{Exit, Process};
-use super::zygote::Zygote;
+use super::zygote::{Init, Zygote};
 use crate::inbound::AttemptId;
 
 /// Numbers the workers of one supervisor.
@@ -23,6 +24,8 @@ pub(crate) struct WorkerId(pub(crate) u64);
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
     pub(super) zygote: Option<Zygote>,
+    /// Zygotes that ended since a worker was last ready.
+    pub(super) zygotes_lost: u32,
     numbers: u64,
     all: HashMap<WorkerId, Worker>,
     /// Ready and without a run.
@@ -45,6 +48,8 @@ pub(crate) struct Worker {
     /// Dropped when the worker is to end.
     told: Option<mpsc::Sender<Told>>,
     process: Option<Arc<Process>>,
+    /// Kept for as long as this worker is in its pid namespace.
+    init: Option<Arc<Init>>,
     pub(super) confinement: Option<Confinement>,
     pub(super) run: Option<Job>,
     stop: Stop,
@@ -89,6 +94,7 @@ impl Worker {
         Self {
             told: Some(told),
             process: None,
+            init: None,
             confinement: None,
             run: None,
             stop: Stop::Goes,
@@ -196,6 +202,7 @@ impl Workers {
     pub(super) fn ready(&mut self, worker: WorkerId, confinement: Confinement) {
         if let Some(found) = self.all.get_mut(&worker) {
             found.confinement = Some(confinement);
+            self.zygotes_lost = 0;
             self.idle.push_back(worker);
         }
     }
@@ -220,6 +227,16 @@ impl Workers {
         }
     }
 
+    /// The pid namespace of the zygote's workers has its first process.
+    pub(super) fn init_forked(&mut self, pid: i32, process: Option<OwnedFd>) {
+        let process = process.map(|process| Process::new(pid, process));
+        match (&mut self.zygote, process) {
+            (Some(zygote), Some(Ok(process))) => zygote.init = Some(Arc::new(Init::new(process))),
+            // Nobody is left to hold it, or it cannot be held: it ends with this supervisor.
+            (None, _) | (_, Some(Err(_)) | None) => {}
+        }
+    }
+
     /// Its process is known. The attempt it was stopped in now, if that was wanted before.
     pub(super) fn forked(&mut self, worker: WorkerId, process: Arc<Process>) -> Option<AttemptId> {
         let found = self.all.get_mut(&worker)?;
@@ -227,6 +244,7 @@ impl Workers {
             process.signal(Signal::SIGKILL);
         }
         found.process = Some(process);
+        found.init = self.zygote.as_ref().and_then(|zygote| zygote.init.clone());
         let Stop::Wanted(attempt) = found.stop else { return None };
         found.stop(attempt).then_some(attempt)
     }

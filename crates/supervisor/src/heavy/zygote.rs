@@ -7,11 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use nix::sys::signal::Signal;
 use runlet_ipc::handoff::{AsyncHandoff, Handoff};
 use runlet_proto::worker::{Fork, Forked, Task, ZYGOTE_ENVIRONMENT};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::process::Process;
 use super::workers::WorkerId;
 use crate::inbound::Inbound;
 
@@ -21,6 +23,31 @@ pub(crate) struct Zygote {
     handoff: Arc<AsyncHandoff>,
     process: Child,
     reading: AbortHandle,
+    /// Once it has told of it, if it has one.
+    pub(super) init: Option<Arc<Init>>,
+}
+
+/// The first process of the pid namespace of a zygote's workers, which hold on to it. Dropped, it is killed: the namespace is
+/// gone then.
+#[derive(Debug)]
+pub(crate) struct Init(Arc<Process>);
+
+impl Init {
+    pub(super) fn new(process: Process) -> Self {
+        let process = Arc::new(process);
+        // What is not waited for stays in the system's list.
+        tokio::spawn({
+            let process = Arc::clone(&process);
+            async move { process.wait().await }
+        });
+        Self(process)
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        self.0.signal(Signal::SIGKILL);
+    }
 }
 
 impl Zygote {
@@ -41,7 +68,7 @@ impl Zygote {
             .spawn()?;
         let handoff = Arc::new(AsyncHandoff::new(ours)?);
         let reading = tokio::spawn(read(Arc::clone(&handoff), loop_queue)).abort_handle();
-        Ok(Self { handoff, process, reading })
+        Ok(Self { handoff, process, reading, init: None })
     }
 
     /// Asks for a worker. Returns our end of its connection.
