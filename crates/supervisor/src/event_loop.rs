@@ -14,8 +14,8 @@ use tokio::time::{Sleep, sleep_until};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::{Core, Ended, Phase};
-use crate::heavy::leftovers;
 use crate::heavy::workers::Workers;
+use crate::heavy::{cgroup, leftovers};
 use crate::history::History;
 use crate::inbound::Inbound;
 use crate::lane::Overran;
@@ -56,8 +56,9 @@ pub fn run(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
 async fn serve(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
     let listener = Listener::bind(&config.socket())?;
     let (loop_queue, inbound) = mpsc::channel(INBOUND_MAX);
-    let core = new_core(&config, &loop_queue)?;
+    let mut core = new_core(&config, &loop_queue)?;
     leftovers::end(&core.state_id).await;
+    core.workers.groups = cgroup::begin(&config.cgroup, &core.state_id);
     let signals = tokio::spawn(forward_signals(loop_queue.clone()));
     let accepting = tokio::spawn(accept_connections(listener, loop_queue));
     tracing::info!(socket = %config.socket().display(), slots = config.slots, "the supervisor is ready");

@@ -16,6 +16,7 @@ use runlet_proto::worker::{Begin, Ended, Fork, Forked, Task, exit};
 
 use crate::confine::{self, Birth};
 use crate::fork::Means;
+use crate::groups::Groups;
 use crate::limits::NICE;
 use crate::namespaces::{Seen, Shared, Status};
 use crate::sys::{self, Side};
@@ -63,10 +64,11 @@ pub fn run_with(intercept: Interceptor) -> Result<(), ZygoteError> {
     stand_back();
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(ZygoteError::Process)?;
     let status = Status::open().map_err(ZygoteError::Process)?;
+    let groups = Groups::of_environment();
     let shared = Shared::enter();
     // In these namespaces, whose privileges an ordinary user needs for one of processes.
     let means = Means::find();
-    let zygote = Zygote { handoff, status, null: null.into(), means, shared, intercept };
+    let zygote = Zygote { handoff, status, null: null.into(), means, groups, shared, intercept };
     // After the namespaces, since a change of privileges clears it (PR_SET_PDEATHSIG(2const)).
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| ZygoteError::Bind(errno.into()))?;
     if getppid() != supervisor {
@@ -90,6 +92,7 @@ struct Zygote {
     status: Status,
     null: OwnedFd,
     means: Means,
+    groups: Groups,
     shared: Shared,
     intercept: Interceptor,
 }
@@ -97,7 +100,7 @@ struct Zygote {
 impl Zygote {
     fn serve(&self) -> Result<(), ZygoteError> {
         loop {
-            let (Fork { worker, task }, socket) = match self.handoff.receive() {
+            let (Fork { worker, task, group }, socket) = match self.handoff.receive() {
                 Ok(Some((fork, Some(socket)))) => (fork, socket),
                 Ok(Some((Fork { .. }, None))) => continue,
                 Ok(None) => return Ok(()),
@@ -108,7 +111,8 @@ impl Zygote {
             if seen.threads != 1 {
                 return Err(ZygoteError::Threads(seen.threads));
             }
-            let (answer, process) = match self.means.fork_worker() {
+            let group = group.and_then(|group| self.groups.open(group));
+            let (answer, process) = match self.means.fork_worker(group.as_ref().map(OwnedFd::as_fd)) {
                 Ok(Side::Child) => self.become_worker(socket, task, seen),
                 Ok(Side::Parent(pid, process)) => (Forked::Worker { worker, pid }, Some(process)),
                 Err(error) => (Forked::Failed { worker, errno: error.raw_os_error().unwrap_or(0) }, None),
