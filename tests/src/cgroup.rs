@@ -92,6 +92,14 @@ pub fn write(group: &Path, name: &str, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(group.join(name))?.write_all(text.as_bytes())
 }
 
+/// Says of a group what the service manager says of those it keeps its hands off.
+///
+/// # Errors
+/// Whatever setxattr(2) says.
+pub fn delegate(group: &Path) -> io::Result<()> {
+    Ok(rustix::fs::setxattr(group, "user.delegate", b"1", rustix::fs::XattrFlags::empty())?)
+}
+
 /// Whether all processes of a group are frozen.
 #[must_use]
 pub fn is_frozen(group: &Path) -> bool {

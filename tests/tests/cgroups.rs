@@ -169,7 +169,7 @@ fn the_doctor_names_the_group_and_what_it_lacks_and_leaves_nothing() {
 /// Starts a supervisor in a group that is delegated as systemd would, or in one below it, as this user; waits until it is ready.
 fn start_delegated(installation: &Installation, group: &Group, below: Option<&str>, user: Option<u32>) -> Process {
     let directory = group.directory();
-    rustix::fs::setxattr(directory, "user.delegate", b"1", rustix::fs::XattrFlags::empty()).expect("xattr(7)");
+    cgroup::delegate(directory).expect("extended attributes of a group (Linux 5.7)");
     let whole = installation.command(["supervisor", "--require-isolation", "1", "--cgroup", "auto"]);
     let mut command = Command::new("sh");
     command.args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""]).arg(directory.join(below.unwrap_or_default()));

