@@ -105,3 +105,11 @@ pub fn delegate(group: &Path) -> io::Result<()> {
 pub fn is_frozen(group: &Path) -> bool {
     read(group, "cgroup.events").lines().any(|line| line == "frozen 1")
 }
+
+/// Whether its CPU has been taken from a process: by a signal, or with all of its group.
+#[must_use]
+pub fn is_held(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let is_stopped = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+    is_stopped || of_process(pid).is_some_and(|group| is_frozen(&group))
+}

@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use runlet_tests::cgroup;
+use runlet_tests::cgroup::is_held;
 use runlet_tests::runlet::Installation;
 use runlet_tests::upstream::{Gate, Page, Reply, Upstream};
 use runlet_tests::wait::wait_until;
@@ -30,12 +30,6 @@ fn process_state(pid: Pid) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let state = stat.rsplit_once(") ")?.1.chars().next()?;
     (!matches!(state, 'Z' | 'X')).then_some(state)
-}
-
-/// Whether its CPU has been taken from a process: by a signal, or with all of its control group.
-fn is_held(pid: Pid) -> bool {
-    let frozen = || cgroup::of_process(pid.as_raw()).is_some_and(|group| cgroup::is_frozen(&group));
-    process_state(pid) == Some('T') || frozen()
 }
 
 fn wait_gone(pid: Pid) {
@@ -146,7 +140,7 @@ fn more_loops_than_cores_take_turns() {
     let workers: Vec<_> = loops.iter().map(|run| worker_of(&installation, run)).collect();
     for worker in &workers {
         // Stopped at one time, computing at another.
-        wait_until("a worker to be stopped", || is_held(*worker).then_some(()));
+        wait_until("a worker to be stopped", || is_held(worker.as_raw()).then_some(()));
         wait_until("a worker to go on", || (process_state(*worker) == Some('R')).then_some(()));
     }
     installation.deploy("short", &program("short", "1 + 1"));
@@ -229,7 +223,7 @@ fn no_worker_outlives_the_supervisor_not_even_a_stopped_one() {
     let loops: Vec<_> = (0..5).map(|_| installation.run_detached("loop")).collect();
     let workers: Vec<_> = loops.iter().map(|run| worker_of(&installation, run)).collect();
     wait_until("one of more workers than cores to be stopped", || {
-        workers.iter().any(|worker| is_held(*worker)).then_some(())
+        workers.iter().any(|worker| is_held(worker.as_raw())).then_some(())
     });
     supervisor.signal(Signal::SIGKILL);
     let _ = supervisor.wait_exit();
