@@ -67,7 +67,7 @@ impl Found {
             Ok(_) => {
                 let missing = self.describe().missing.unwrap_or_default();
                 return format!(
-                    "level 4 needs the controllers memory and pids of cgroup v2 around workers ({missing}): in a systemd unit, Delegate=yes; on a host that has them in v1, boot with cgroup_no_v1=all; in a container, --cgroup names a group without processes"
+                    "level 4 needs the controllers memory and pids of cgroup v2 around workers ({missing}): in a systemd unit, Delegate=yes; on a host that has them in v1, boot with cgroup_no_v1=all; in a container, --cgroup /sys/fs/cgroup moves aside who is in it"
                 );
             }
             Err(NoGroups::Off) => "leave --cgroup off out",

@@ -1,6 +1,6 @@
 //! The control group of one worker: its limits, its brakes, and what it has used.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -76,8 +76,9 @@ impl Group {
     /// Whatever mkdir(2) and open(2) say.
     pub(super) fn make(parent: &Path, number: u32) -> io::Result<Self> {
         let directory = parent.join(group_name(number));
-        std::fs::create_dir(&directory)?;
-        Self::open(directory, number)
+        fs::create_dir(&directory)?;
+        // Without its files it is none, and would only be in the way.
+        Self::open(directory.clone(), number).inspect_err(|_| drop(fs::remove_dir(&directory)))
     }
 
     fn open(directory: PathBuf, number: u32) -> io::Result<Self> {
@@ -126,7 +127,7 @@ impl Group {
     /// Whether this process, which may have ended but must not have been waited for, is in it.
     #[must_use]
     pub fn holds(&self, pid: i32) -> bool {
-        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         let own = groups.lines().find_map(|line| line.strip_prefix("0::"));
         let names = |path: &Path| path.iter().rev().take(2).map(ToOwned::to_owned).collect::<Vec<_>>();
         own.is_some_and(|own| names(Path::new(own)) == names(self.directory()))
@@ -235,8 +236,6 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
-
-    use std::fs;
 
     use super::*;
 

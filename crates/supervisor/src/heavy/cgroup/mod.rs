@@ -28,6 +28,8 @@ pub struct Groups {
     made: u32,
     /// Those that no worker has, the longest free first.
     free: VecDeque<Group>,
+    /// Whether one could not be made, which was told then.
+    refused: bool,
     /// Whether no worker is to have one any more.
     given_up: bool,
 }
@@ -41,7 +43,7 @@ impl Groups {
     pub fn set_up(choice: &Choice, id: &str) -> Result<Self, NoGroups> {
         let place = place::find(choice)?;
         let (directory, missing) = tree::prepare(&place, id)?;
-        Ok(Self { place, directory, missing, made: 0, free: VecDeque::new(), given_up: false })
+        Ok(Self { place, directory, missing, made: 0, free: VecDeque::new(), refused: false, given_up: false })
     }
 
     /// The directory in which they are.
@@ -80,7 +82,12 @@ impl Groups {
     fn make(&mut self) -> Option<Group> {
         self.made += 1;
         let made = Group::make(&self.directory, self.made);
-        made.inspect_err(|error| self.give_up(&format!("one could not be made: {error}"))).ok()
+        if let Err(error) = &made
+            && !std::mem::replace(&mut self.refused, true)
+        {
+            tracing::warn!(directory = %self.directory.display(), %error, "a worker has no control group: none could be made");
+        }
+        made.ok()
     }
 
     /// Takes one back. Its worker has ended; what that left behind ends here.
@@ -139,15 +146,27 @@ mod tests {
         let place = Place { directory: folder.to_owned(), title: Title::Named, inhabited: false };
         let directory = folder.join("workers-1");
         fs::create_dir(&directory).unwrap();
-        Groups { place, directory, missing: Vec::new(), made: 0, free: VecDeque::new(), given_up: false }
+        Groups {
+            place,
+            directory,
+            missing: Vec::new(),
+            made: 0,
+            free: VecDeque::new(),
+            refused: false,
+            given_up: false,
+        }
     }
 
     #[test]
-    fn once_one_cannot_be_made_no_further_one_is_tried() {
+    fn what_cannot_be_made_is_tried_again_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let mut groups = groups(folder.path());
         assert!(groups.take().is_none() && groups.take().is_none());
-        assert_eq!(groups.made, 1);
+        assert_eq!((groups.made, groups.refused), (2, true));
+        assert_eq!(fs::read_dir(groups.directory()).unwrap().count(), 0);
+        groups.give_up("nobody can be born in one");
+        assert!(groups.take().is_none());
+        assert_eq!(groups.made, 2);
         drop(groups);
         assert!(!folder.path().join("workers-1").exists());
     }
