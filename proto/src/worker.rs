@@ -146,7 +146,8 @@ pub struct Confinement {
     pub other_user: bool,
     /// The namespaces it is in that the supervisor is not in.
     pub namespaces: Namespaces,
-    /// It is in a control group of its own that limits its memory and its processes. None is yet.
+    /// It is in a control group of its own that limits its memory and its processes. A worker cannot see that and says no;
+    /// who had it forked knows.
     pub cgroup_limits: bool,
 }
 
@@ -196,6 +197,9 @@ impl Confinement {
 pub const ZYGOTE_ENVIRONMENT: [(&str, &str); 2] =
     [("MIMALLOC_ARENA_EAGER_COMMIT", "0"), ("MIMALLOC_EAGER_COMMIT", "0")];
 
+/// Variable of a zygote's environment that names the directory with the control groups of its workers, if they have any.
+pub const ZYGOTE_GROUPS: &str = "RUNLET_GROUPS";
+
 /// What the zygote is told: fork a worker. The worker's end of its connection comes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fork {
@@ -203,6 +207,15 @@ pub struct Fork {
     pub worker: u64,
     /// What it is for.
     pub task: Task,
+    /// The control group it is to be born in, below what [`ZYGOTE_GROUPS`] names. Where that is refused it is born without;
+    /// whether it is in there the group tells.
+    pub group: Option<u32>,
+}
+
+/// Name of a worker's control group by its number.
+#[must_use]
+pub fn group_name(group: u32) -> String {
+    format!("w{group}")
 }
 
 /// What a process is forked for.

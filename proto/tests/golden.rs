@@ -100,7 +100,7 @@ fn vectors() -> Vectors {
     vectors.variants(&samples::ended());
     vectors.variants(&samples::payloads());
     vectors.variants(&samples::forked());
-    vectors.message(&runlet_proto::worker::Fork { worker: 1, task: samples::tasks().swap_remove(0) });
+    vectors.message(&runlet_proto::worker::Fork { worker: 1, task: samples::tasks().swap_remove(0), group: Some(2) });
     vectors.variants(&samples::tasks());
     vectors.variants(&samples::acts());
     vectors.variants(&samples::tried());

@@ -2,6 +2,7 @@
 //! files; never its crates.
 
 pub mod certificate;
+pub mod cgroup;
 pub mod http;
 pub mod process;
 pub mod readme;

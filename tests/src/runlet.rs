@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::certificate::Authority;
+use crate::cgroup::Group;
 use crate::http::{self, Answer};
 use crate::process::{Exit, Finished, Process};
 use crate::wait::wait_until;
@@ -40,6 +41,7 @@ pub mod code {
 #[derive(Debug)]
 pub struct Installation {
     folder: TempDir,
+    cgroup: Result<Group, String>,
     environment: Vec<(&'static str, OsString)>,
     user: Option<u32>,
 }
@@ -63,7 +65,17 @@ impl Installation {
     #[must_use]
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("runlet-test-").tempdir().expect("a temporary folder");
-        Self { folder, environment: Vec::new(), user: None }
+        let name = folder.path().file_name().and_then(OsStr::to_str).expect("a temporary path is text");
+        let cgroup = Group::make(name);
+        Self { folder, cgroup, environment: Vec::new(), user: None }
+    }
+
+    /// The control group that its supervisors and its doctor are told to make theirs in, where this host has one for it.
+    ///
+    /// # Errors
+    /// Why there is none: they look for one themselves then.
+    pub fn cgroup(&self) -> Result<&Group, &str> {
+        self.cgroup.as_ref().map_err(String::as_str)
     }
 
     /// The same, everything in it run by this user, with a group of the same number. Only root can ask for that.
@@ -120,6 +132,7 @@ impl Installation {
         command.args(arguments).current_dir(self.folder()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
         command.env("RUNLET_STATE", self.state()).env("RUNLET_SOCKET", self.socket());
+        command.envs(self.cgroup().ok().map(|group| ("RUNLET_CGROUP", group.directory())));
         command.envs(self.environment.iter().map(|(key, value)| (*key, value)));
         if let Some(user) = self.user {
             command.uid(user).gid(user);

@@ -14,13 +14,18 @@ const PAUSE: Duration = Duration::from_millis(5);
 ///
 /// # Panics
 /// With `what`, when [`PATIENCE`] is over.
-pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait_until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    found_in_time(look).unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain for {what}"))
+}
+
+/// Looks until `look` finds something; `None` when [`PATIENCE`] is over.
+pub fn found_in_time<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
         thread::sleep(PAUSE);
     }
 }

@@ -1,5 +1,6 @@
 //! Commands known from an operating system: `kill`, `trace`, `ps` with what runs use, and `top` without a terminal.
 
+use runlet_tests::cgroup::is_held;
 use runlet_tests::runlet::{Installation, code};
 use runlet_tests::upstream::{Gate, Page, Reply, Upstream};
 use runlet_tests::wait::wait_until;
@@ -11,15 +12,15 @@ fn endless() -> Value {
 }
 
 /// A supervisor with a run of [`endless`], and the process of its worker.
-fn looping(installation: &Installation) -> (String, u64) {
+fn looping(installation: &Installation) -> (String, i32) {
     installation.deploy("loop", &endless());
     let run = installation.run_detached("loop");
-    let pid = wait_until("the run to have a worker", || installation.summary(&run)?["pid"].as_u64());
-    (run, pid)
+    let pid = wait_until("the run to have a worker", || installation.summary(&run)?["pid"].as_i64());
+    (run, i32::try_from(pid).expect("a process id"))
 }
 
 /// State of a process as proc_pid_stat(5) has it.
-fn process_state(pid: u64) -> Option<char> {
+fn process_state(pid: i32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }
@@ -56,7 +57,7 @@ fn stop_and_cont_hold_a_run_and_let_it_go_on_with_the_scheduler_knowing() {
     let _supervisor = installation.supervisor();
     let (run, pid) = looping(&installation);
     assert_eq!(installation.ok(&["kill", "-s", "STOP", &run]), format!("{run} PAUSED\n"));
-    wait_until("the worker to be stopped", || (process_state(pid) == Some('T')).then_some(()));
+    wait_until("the worker to be stopped", || is_held(pid).then_some(()));
     installation.ok(&["kill", "-s", "CONT", &run]);
     wait_until("the worker to go on", || (process_state(pid) == Some('R')).then_some(()));
     assert_eq!(installation.wait_state(&run, "RUNNING")["pid"], pid);

@@ -4,6 +4,7 @@ use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use runlet_tests::cgroup::is_held;
 use runlet_tests::runlet::Installation;
 use runlet_tests::upstream::{Gate, Page, Reply, Upstream};
 use runlet_tests::wait::wait_until;
@@ -154,7 +155,7 @@ fn more_loops_than_cores_take_turns() {
     let workers: Vec<_> = loops.iter().map(|run| worker_of(&installation, run)).collect();
     for worker in &workers {
         // Stopped at one time, computing at another.
-        wait_until("a worker to be stopped", || (process_state(*worker) == Some('T')).then_some(()));
+        wait_until("a worker to be stopped", || is_held(worker.as_raw()).then_some(()));
         wait_until("a worker to go on", || (process_state(*worker) == Some('R')).then_some(()));
     }
     installation.deploy("short", &program("short", "1 + 1"));
@@ -237,7 +238,7 @@ fn no_worker_outlives_the_supervisor_not_even_a_stopped_one() {
     let loops: Vec<_> = (0..5).map(|_| installation.run_detached("loop")).collect();
     let workers: Vec<_> = loops.iter().map(|run| worker_of(&installation, run)).collect();
     wait_until("one of more workers than cores to be stopped", || {
-        workers.iter().any(|worker| process_state(*worker) == Some('T')).then_some(())
+        workers.iter().any(|worker| is_held(worker.as_raw())).then_some(())
     });
     supervisor.signal(Signal::SIGKILL);
     let _ = supervisor.wait_exit();

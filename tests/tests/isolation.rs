@@ -61,6 +61,7 @@ fn the_doctor_finds_what_the_workers_of_a_supervisor_have() {
     for name in ["user", "pid", "mount", "ipc", "uts", "net"] {
         assert_eq!(isolation["namespaces"][name], namespaces.contains(&json!(name)), "{isolation} {report}");
     }
+    assert_eq!(isolation["cgroupLimits"], report["layers"]["cgroupLimits"], "{isolation} {report}");
 }
 
 #[test]

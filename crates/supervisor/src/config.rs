@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use runlet_proto::worker::Confinement;
 
+use crate::heavy::cgroup::Choice;
 use crate::limits;
 
 /// Configuration of a supervisor.
@@ -25,6 +26,8 @@ pub struct Config {
     pub zygote: Option<PathBuf>,
     /// Lowest level of isolation (`runlet_proto::worker::Confinement::level`) at which a heavy run is executed.
     pub level_required: u8,
+    /// Where workers get control groups of their own.
+    pub cgroup: Choice,
     /// How long live runs may go on after the signal to stop.
     pub drain: Duration,
     /// Called when the last live run has ended and nothing is to be done: gives freed memory back to the system.
@@ -32,7 +35,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Defaults: a slot a core, thirty seconds to drain.
+    /// Defaults: a slot a core, thirty seconds to drain, no control groups.
     #[must_use]
     pub fn new(state: PathBuf) -> Self {
         Self {
@@ -43,6 +46,7 @@ impl Config {
             heavy_memory_bytes: limits::HEAVY_MEMORY_BYTES,
             zygote: None,
             level_required: Confinement::LEVEL_REQUIRED,
+            cgroup: Choice::Off,
             drain: Duration::from_secs(30),
             release_memory: None,
         }

@@ -14,8 +14,8 @@ use tokio::time::{Sleep, sleep_until};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::{Core, Ended, Phase};
-use crate::heavy::leftovers;
 use crate::heavy::workers::Workers;
+use crate::heavy::{cgroup, leftovers};
 use crate::history::History;
 use crate::inbound::Inbound;
 use crate::lane::Overran;
@@ -58,6 +58,7 @@ async fn serve(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
     let (loop_queue, inbound) = mpsc::channel(INBOUND_MAX);
     let mut core = new_core(&config, &loop_queue)?;
     leftovers::end(&core.state_id).await;
+    core.workers.groups = cgroup::begin(&config.cgroup, &core.state_id);
     if core.zygote_program.is_some() {
         core.refill();
     }

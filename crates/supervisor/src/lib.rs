@@ -31,3 +31,4 @@ mod trace;
 
 pub use config::Config;
 pub use event_loop::{Error, run};
+pub use heavy::cgroup;

@@ -141,3 +141,20 @@ pub(crate) const OVERRAN_WORKFLOWS_MAX: usize = 1_024;
 
 /// Workers one run may cost by their untimely ends; then it is quarantined.
 pub(crate) const WORKERS_PER_RUN_MAX: usize = 3;
+
+/// Processes and threads of a worker, itself among them.
+pub(crate) const WORKER_TASKS_MAX: u32 = 1;
+
+/// Memory that the control group of a worker may have beyond what its run may take, in bytes: its stack (8 MiB), its own
+/// copies of what it shares with its zygote when it is born (some MiB), and what the kernel keeps for it, such as page tables
+/// and messages that wait. The limit of its data (RLIMIT_DATA) is exact and comes first.
+pub(crate) const GROUP_MEMORY_SLACK_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Control groups without a worker that are kept for the next ones.
+pub(crate) const GROUPS_KEPT_MAX: usize = 64;
+
+/// How long processes may take to leave control groups that are to be removed, once they were killed.
+pub(crate) const GROUPS_REMOVED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Between two looks whether they have.
+pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);

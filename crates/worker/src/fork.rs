@@ -3,7 +3,7 @@
 //! Trying at the start means that a fork which fails later fails, instead of making a worker that is confined less.
 
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
@@ -33,6 +33,23 @@ impl Means {
     /// Whatever clone3(2) or clone(2) say.
     pub(crate) fn fork_sibling(&self) -> io::Result<Side> {
         sys::fork(&Forking { clone3: self.clone3, sibling: true, pid_namespace: false })
+    }
+
+    /// Forks a worker as a child of the caller's parent, in a control group if there is one and clone3(2) to say so. Where that
+    /// is refused it is not in the group: an ordinary user may lack the right to bring somebody there from here (cgroups(7)).
+    /// The supervisor looks into the group, and decides whether that is enough.
+    ///
+    /// # Errors
+    /// Whatever clone3(2) or clone(2) say.
+    pub(crate) fn fork_worker(&self, group: Option<BorrowedFd<'_>>) -> io::Result<Side> {
+        let forking = Forking { clone3: self.clone3, sibling: true, pid_namespace: false };
+        let Some(group) = group.filter(|_| self.clone3) else { return sys::fork(&forking) };
+        match sys::fork_into(&forking, group) {
+            // There can be no further process here or there; another try would only hide that.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM)) => Err(error),
+            Err(_) => sys::fork(&forking),
+            forked => forked,
+        }
     }
 
     /// Whether a process forked in this way comes to life. It is a child of the caller's own, which the parent need not

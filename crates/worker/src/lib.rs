@@ -9,6 +9,7 @@
 mod confine;
 mod filter;
 mod fork;
+mod groups;
 mod limits;
 pub mod memory;
 mod namespaces;

@@ -1,7 +1,7 @@
 //! The system calls for which there is no safe wrapper; all `unsafe` of this crate.
 
 use std::io;
-use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -38,19 +38,41 @@ pub(crate) struct Forking {
 /// # Panics
 /// Never, if the caller has a single thread: the child of a process with several could find locks taken for ever.
 pub(crate) fn fork(how: &Forking) -> io::Result<Side> {
-    let mut flags = libc::CLONE_PIDFD as u64;
-    for (wanted, flag) in [(how.sibling, libc::CLONE_PARENT), (how.pid_namespace, libc::CLONE_NEWPID)] {
-        flags |= if wanted { flag as u64 } else { 0 };
-    }
+    let flags = flags_of(how);
     let mut pidfd: RawFd = -1;
     let pid = if how.clone3 {
-        clone3(flags, &mut pidfd)
+        clone3(flags, &mut pidfd, None)
     } else {
         // SAFETY: without CLONE_VM the child has a copy of everything and goes on on the copy of this stack; the kernel
         // writes one descriptor, to a place that outlives the call. The third argument is the same on every architecture
         // that the filter knows.
         unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, &raw mut pidfd, 0_usize, 0_usize) }
     };
+    side_of(pid, pidfd)
+}
+
+/// As [`fork`] by clone3(2), into a control group: the process is in it from its first moment.
+///
+/// # Errors
+/// Whatever clone3(2) says.
+///
+/// # Panics
+/// As [`fork`].
+pub(crate) fn fork_into(how: &Forking, group: BorrowedFd<'_>) -> io::Result<Side> {
+    let mut pidfd: RawFd = -1;
+    let pid = clone3(flags_of(how), &mut pidfd, Some(group));
+    side_of(pid, pidfd)
+}
+
+fn flags_of(how: &Forking) -> u64 {
+    let mut flags = libc::CLONE_PIDFD as u64;
+    for (wanted, flag) in [(how.sibling, libc::CLONE_PARENT), (how.pid_namespace, libc::CLONE_NEWPID)] {
+        flags |= if wanted { flag as u64 } else { 0 };
+    }
+    flags
+}
+
+fn side_of(pid: libc::c_long, pidfd: RawFd) -> io::Result<Side> {
     match pid {
         0 => Ok(Side::Child),
         1.. => {
@@ -62,9 +84,11 @@ pub(crate) fn fork(how: &Forking) -> io::Result<Side> {
     }
 }
 
-fn clone3(flags: u64, pidfd: &mut RawFd) -> libc::c_long {
+fn clone3(flags: u64, pidfd: &mut RawFd, group: Option<BorrowedFd<'_>>) -> libc::c_long {
+    /// `CLONE_INTO_CGROUP` of linux/sched.h, which is wider than the type libc gives it.
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
     let arguments = libc::clone_args {
-        flags,
+        flags: flags | if group.is_some() { INTO_CGROUP } else { 0 },
         pidfd: (&raw mut *pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
@@ -75,7 +99,7 @@ fn clone3(flags: u64, pidfd: &mut RawFd) -> libc::c_long {
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: 0,
+        cgroup: group.map_or(0, |group| group.as_raw_fd() as u64),
     };
     // SAFETY: without CLONE_VM the child has a copy of everything; the arguments are as long as is said and outlive the call.
     unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) }

@@ -17,6 +17,7 @@ use runlet_proto::worker::{Begin, Ended, Fork, Forked, Task, exit};
 use crate::confine::{self, Birth};
 use crate::filter::Filter;
 use crate::fork::Means;
+use crate::groups::Groups;
 use crate::limits::NICE;
 use crate::namespaces::{Seen, Shared, Status};
 use crate::sys::{self, Side};
@@ -69,6 +70,7 @@ pub fn run_with(intercept: Interceptor) -> Result<(), ZygoteError> {
     let _ = warm::up();
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(ZygoteError::Process)?;
     let status = Status::open().map_err(ZygoteError::Process)?;
+    let groups = Groups::of_environment();
     let mut shared = Shared::enter();
     // In these namespaces, whose privileges an ordinary user needs for one of processes.
     let means = Means::find();
@@ -76,7 +78,7 @@ pub fn run_with(intercept: Interceptor) -> Result<(), ZygoteError> {
         handoff.send(&Forked::Init { pid }, Some(process.as_fd())).map_err(ZygoteError::Socket)?;
     }
     let filter = Filter::compile().ok();
-    let zygote = Zygote { handoff, status, null: null.into(), means, shared, filter, intercept };
+    let zygote = Zygote { handoff, status, null: null.into(), means, groups, shared, filter, intercept };
     // After the namespaces, since a change of privileges clears it (PR_SET_PDEATHSIG(2const)).
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| ZygoteError::Bind(errno.into()))?;
     if getppid() != supervisor {
@@ -100,6 +102,7 @@ struct Zygote {
     status: Status,
     null: OwnedFd,
     means: Means,
+    groups: Groups,
     shared: Shared,
     /// Of the workers' system calls. Without it they say that they have none.
     filter: Option<Filter>,
@@ -109,7 +112,7 @@ struct Zygote {
 impl Zygote {
     fn serve(&self) -> Result<(), ZygoteError> {
         loop {
-            let (Fork { worker, task }, socket) = match self.handoff.receive() {
+            let (Fork { worker, task, group }, socket) = match self.handoff.receive() {
                 Ok(Some((fork, Some(socket)))) => (fork, socket),
                 Ok(Some((Fork { .. }, None))) => continue,
                 Ok(None) => return Ok(()),
@@ -120,7 +123,8 @@ impl Zygote {
             if seen.threads != 1 {
                 return Err(ZygoteError::Threads(seen.threads));
             }
-            let (answer, process) = match self.means.fork_sibling() {
+            let group = group.and_then(|group| self.groups.open(group));
+            let (answer, process) = match self.means.fork_worker(group.as_ref().map(OwnedFd::as_fd)) {
                 Ok(Side::Child) => self.become_worker(socket, task, seen),
                 Ok(Side::Parent(pid, process)) => (Forked::Worker { worker, pid }, Some(process)),
                 // Without its first process a pid namespace takes no other (pid_namespaces(7)). A new zygote has a new one.

@@ -36,7 +36,8 @@ impl Engine {
         let socket = state.join("control.sock");
 
         let mut command = Command::new(&program);
-        command.arg("supervisor").arg("--state").arg(&state);
+        // Runs that are alive when it is told to end must not keep it until it is killed: it would leave their control groups.
+        command.arg("supervisor").arg("--state").arg(&state).args(["--drain", "1s"]);
         let mut supervisor = Group::start(command, &dir.path().join("supervisor.log"))?;
         let deadline = Instant::now() + START_TIMEOUT;
         while !socket.exists() {

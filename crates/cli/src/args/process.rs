@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use runlet_proto::worker::Confinement;
+use runlet_supervisor::cgroup::Choice;
 
 use super::{DEFAULT_LISTEN, duration, listen};
 use crate::limits::DRAIN_DEFAULT;
@@ -53,16 +54,27 @@ pub(crate) struct SupervisorOptions {
     pub(crate) drain: Duration,
     #[command(flatten)]
     pub(crate) require: RequireIsolation,
+    #[command(flatten)]
+    pub(crate) cgroup: UseCgroup,
 }
 
 /// How far a worker must be confined.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct RequireIsolation {
     /// Lowest level of isolation at which a heavy run is executed: 0 a process with limits, 1 with seccomp, 2 with Landlock,
-    /// 3 with namespaces, 4 with control groups too, which there are none of yet. `runlet doctor` tells what this host gives.
+    /// 3 with namespaces, 4 with limits by control groups too. `runlet doctor` tells what this host gives.
     #[arg(long, value_name = "LEVEL", env = "RUNLET_REQUIRE_ISOLATION", default_value_t = Confinement::LEVEL_REQUIRED,
         value_parser = clap::value_parser!(u8).range(0..=i64::from(Confinement::LEVEL_MAX)))]
     pub(crate) require_isolation: u8,
+}
+
+/// Where workers get control groups.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UseCgroup {
+    /// Control group (cgroup v2) below which each worker gets one of its own: the directory of one that is left to Runlet; `auto`,
+    /// the supervisor's own if it was delegated to it; `off`, none.
+    #[arg(long, value_name = "DIR|auto|off", env = "RUNLET_CGROUP", default_value_t = Choice::Auto)]
+    pub(crate) cgroup: Choice,
 }
 
 /// `runlet doctor`.
@@ -70,6 +82,8 @@ pub(crate) struct RequireIsolation {
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) require: RequireIsolation,
+    #[command(flatten)]
+    pub(crate) cgroup: UseCgroup,
 }
 
 /// `runlet zygote`.

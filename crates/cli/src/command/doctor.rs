@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{CommandError, Setting};
 use crate::args::Doctor;
+use crate::doctor::groups::{Described, Found};
 use crate::doctor::host::Host;
 use crate::doctor::{Trial, level, probe};
 use crate::exit_code::ExitCode;
@@ -21,6 +22,8 @@ pub(crate) struct Report {
     level: Option<u8>,
     level_required: u8,
     layers: Layers,
+    /// Where workers have control groups of their own.
+    cgroup: Described,
     acts: Vec<Attempted>,
     /// What to change on the host for the next level.
     advice: Vec<String>,
@@ -54,11 +57,12 @@ struct Attempted {
 /// # Errors
 /// [`CommandError::Failed`] when no worker can be made at all.
 pub(crate) fn perform(here: &Setting, args: &Doctor) -> Result<ExitCode, CommandError> {
-    let trials = probe().map_err(|error| CommandError::Failed {
+    let mut groups = Found::look(&args.cgroup.cgroup);
+    let trials = probe(&mut groups).map_err(|error| CommandError::Failed {
         message: format!("no worker could be made: {error}"),
         help: Some("a worker is made by clone3(2) or clone(2) with CLONE_PARENT and CLONE_PIDFD (Linux 5.2); a container's filter may refuse both".to_owned()),
     })?;
-    let report = report(&Host::look(), &trials, args.require.require_isolation);
+    let report = report(&Host::look(), &groups, &trials, args.require.require_isolation);
     one(here.format, &report, || {
         let advice = report.advice.iter().fold(String::new(), |text, line| text + "\nnext: " + line);
         table::facts(&rows(&report)) + &advice
@@ -67,7 +71,7 @@ pub(crate) fn perform(here: &Setting, args: &Doctor) -> Result<ExitCode, Command
     Ok(if enough { ExitCode::Ok } else { ExitCode::Failed })
 }
 
-fn report(host: &Host, trials: &[Trial], level_required: u8) -> Report {
+fn report(host: &Host, groups: &Found, trials: &[Trial], level_required: u8) -> Report {
     let achieved = level(trials);
     let first = trials.iter().find(|trial| trial.filtered);
     let confinement = first.map_or_else(Confinement::default, |trial| trial.confinement);
@@ -82,8 +86,9 @@ fn report(host: &Host, trials: &[Trial], level_required: u8) -> Report {
         level: achieved,
         level_required,
         layers: Layers { seccomp, landlock_abi, other_user, namespaces: names(namespaces), cgroup_limits },
+        cgroup: groups.describe(),
         acts: acts.collect(),
-        advice: host.advice(achieved, &confinement),
+        advice: host.advice(achieved, &confinement, &groups.advice()),
     }
 }
 
@@ -101,6 +106,10 @@ fn rows(report: &Report) -> Vec<[String; 3]> {
     let user = if geteuid().is_root() { "root; workers are nobody" } else { "not root; workers are the same" };
     let spaces = if layers.namespaces.is_empty() { "no".to_owned() } else { layers.namespaces.join(" ") };
     let landlock = if layers.landlock_abi == 0 { "no".to_owned() } else { format!("version {}", layers.landlock_abi) };
+    let group = match (&report.cgroup.path, report.cgroup.by) {
+        (Some(path), Some(by)) => format!("{path} ({by})"),
+        (Some(_), None) | (None, _) => "no".to_owned(),
+    };
     let level = report.level.map_or_else(|| "none".to_owned(), |level| level.to_string());
     let enough = if report.level.is_some_and(|level| level >= report.level_required) { "enough" } else { "TOO LOW" };
     let mut rows = vec![
@@ -109,6 +118,7 @@ fn rows(report: &Report) -> Vec<[String; 3]> {
         row("seccomp", yes(layers.seccomp), ""),
         row("landlock", landlock, ""),
         row("namespaces", spaces, ""),
+        row("cgroup", group, report.cgroup.missing.as_deref().unwrap_or_default()),
         row("cgroup limits", yes(layers.cgroup_limits), ""),
         row("level", format!("{level} of {}", Confinement::LEVEL_MAX), ""),
         row("required", report.level_required.to_string(), enough),

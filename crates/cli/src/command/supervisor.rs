@@ -24,6 +24,7 @@ pub(crate) fn perform(args: Supervisor) -> Result<ExitCode, CommandError> {
     config.ca_file = args.options.ca_file;
     config.drain = args.options.drain;
     config.level_required = args.options.require.require_isolation;
+    config.cgroup = args.options.cgroup.cgroup;
     config.release_memory = Some(memory::release);
     // The running file, even if another has been installed in its place.
     config.zygote = Some(args.zygote.unwrap_or_else(|| PathBuf::from("/proc/self/exe")));

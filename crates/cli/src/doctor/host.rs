@@ -47,8 +47,9 @@ impl Host {
         }
     }
 
-    /// What to change so that more than `level` is achieved, given what is in force; empty when there is nothing above.
-    pub(crate) fn advice(&self, level: Option<u8>, confinement: &Confinement) -> Vec<String> {
+    /// What to change so that more than `level` is achieved, given what is in force, and what to change about control groups; empty
+    /// when there is nothing above.
+    pub(crate) fn advice(&self, level: Option<u8>, confinement: &Confinement, groups: &str) -> Vec<String> {
         match level {
             None => vec!["an act that nothing should allow happened: see the list, and report it as a bug".to_owned()],
             Some(0) => vec![
@@ -57,7 +58,7 @@ impl Host {
             ],
             Some(1) => vec![self.landlock_advice()],
             Some(2) => self.namespace_advice(),
-            Some(3) => network_and_cgroup_advice(confinement),
+            Some(3) => network_and_cgroup_advice(confinement, groups),
             Some(_) => Vec::new(),
         }
     }
@@ -93,16 +94,13 @@ impl Host {
     }
 }
 
-fn network_and_cgroup_advice(confinement: &Confinement) -> Vec<String> {
+fn network_and_cgroup_advice(confinement: &Confinement, groups: &str) -> Vec<String> {
     let mut advice = Vec::new();
     if !confinement.namespaces.net {
         advice.push("level 4 needs a network namespace: sysctl -w user.max_net_namespaces=10000".to_owned());
     }
     if !confinement.cgroup_limits {
-        advice.push(
-            "level 4 needs control groups around workers, which this release does not make: nothing to change on the host"
-                .to_owned(),
-        );
+        advice.push(groups.to_owned());
     }
     advice
 }
@@ -119,13 +117,15 @@ mod tests {
     #[test]
     fn the_advice_is_for_the_next_level_and_this_host() {
         let none = Confinement::default();
-        let says = |host: &Host, level, what: &str| host.advice(level, &none).iter().any(|line| line.contains(what));
+        let says = |host: &Host, level, what: &str| {
+            host.advice(level, &none, "Delegate=yes").iter().any(|line| line.contains(what))
+        };
         assert!(says(&host(1000, Some("capability,yama"), &[]), Some(1), "lsm=landlock,capability,yama"));
         assert!(says(&host(1000, Some("landlock,yama"), &[]), Some(1), "landlock_create_ruleset"));
         let restricted = host(1000, None, &[("kernel.apparmor_restrict_unprivileged_userns", "0")]);
         assert!(says(&restricted, Some(2), "kernel.apparmor_restrict_unprivileged_userns=0"));
         assert!(says(&host(0, None, &[]), Some(2), "CAP_SYS_ADMIN"));
-        assert!(says(&host(0, None, &[]), Some(3), "control groups"));
-        assert!(host(0, None, &[]).advice(Some(Confinement::LEVEL_MAX), &none).is_empty());
+        assert!(says(&host(0, None, &[]), Some(3), "Delegate=yes"));
+        assert!(host(0, None, &[]).advice(Some(Confinement::LEVEL_MAX), &none, "").is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! The probe behind `runlet doctor`: workers are forked as a supervisor has them forked, and try what none may do.
 
+pub(crate) mod groups;
 pub(crate) mod host;
 
 use std::io;
@@ -16,8 +17,10 @@ use nix::unistd::Pid;
 use runlet_ipc::blocking::Connection;
 use runlet_ipc::handoff::Handoff;
 use runlet_proto::probe::{Act, Tried};
-use runlet_proto::worker::{Confinement, Fork, Forked, Task, ZYGOTE_ENVIRONMENT, exit};
+use runlet_proto::worker::{Confinement, Fork, Forked, Task, ZYGOTE_ENVIRONMENT, ZYGOTE_GROUPS, exit};
+use runlet_supervisor::cgroup::Group;
 
+use self::groups::Found;
 use crate::limits::ACT_TIMEOUT;
 
 /// What came of one act.
@@ -61,20 +64,23 @@ impl Outcome {
 }
 
 /// Tries every act: with all that confines a worker, and those that other layers than the filter prevent once more without it.
+/// Workers are born in control groups if some were found.
 ///
 /// # Errors
 /// When workers cannot be made at all.
-pub(crate) fn probe() -> io::Result<Vec<Trial>> {
+pub(crate) fn probe(found: &mut Found) -> io::Result<Vec<Trial>> {
     // Somebody to be connected to: an act must be able to succeed, or it tells nothing.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
     let _receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
     let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-    let mut zygote = Zygote::start()?;
+    let mut zygote = Zygote::start(found)?;
     let acts = Act::all(port, own).into_iter();
     let twice = acts.flat_map(|act| [(act, true), (act, false)]);
     let promised = twice.filter(|(act, filtered)| act.prevented_from(*filtered).is_some());
-    promised.map(|(act, filtered)| zygote.attempt(act, filtered)).collect()
+    let trials = promised.map(|(act, filtered)| zygote.attempt(act, filtered)).collect();
+    found.inhabited = zygote.group.as_ref().map(|_| zygote.inhabited);
+    trials
 }
 
 /// The level that was achieved: what the workers report, as far as no act says otherwise. `None` if not even the lowest was.
@@ -92,25 +98,32 @@ struct Zygote {
     handoff: Handoff,
     process: Child,
     workers: u64,
+    /// For one worker after the other.
+    group: Option<Group>,
+    /// Whether the last worker was born in it.
+    inhabited: bool,
 }
 
 impl Zygote {
-    fn start() -> io::Result<Self> {
+    fn start(found: &mut Found) -> io::Result<Self> {
         let (ours, theirs) = Handoff::pair()?;
+        let (directory, group) = found.take().unzip();
         let mut command = Command::new("/proc/self/exe");
         command
             .arg("zygote")
             .env_clear()
             .envs(ZYGOTE_ENVIRONMENT)
+            .envs(directory.map(|directory| (ZYGOTE_GROUPS, directory)))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null());
-        Ok(Self { handoff: ours, process: command.spawn()?, workers: 0 })
+        Ok(Self { handoff: ours, process: command.spawn()?, workers: 0, group, inhabited: false })
     }
 
     fn attempt(&mut self, act: Act, filtered: bool) -> io::Result<Trial> {
         let (ours, theirs) = UnixStream::pair()?;
         self.workers += 1;
-        let fork = Fork { worker: self.workers, task: Task::Try { act, filtered } };
+        let group = self.group.as_ref().map(Group::number);
+        let fork = Fork { worker: self.workers, task: Task::Try { act, filtered }, group };
         self.handoff.send(&fork, Some(theirs.as_fd()))?;
         drop(theirs);
         let (pid, process) = self.forked()?;
@@ -119,6 +132,7 @@ impl Zygote {
         let told = (connection.receive::<Tried>(), connection.receive::<Tried>());
         // It has ended by now, or never will.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        self.inhabited = self.group.as_ref().is_some_and(|group| group.holds(pid));
         let ended = waitid(Id::PIDFd(process.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::__WALL)?;
         let (confinement, outcome) = match told {
             (Ok(Some(Tried::Confined(confinement))), Ok(Some(Tried::Happened))) => (confinement, Outcome::Happened),
@@ -128,7 +142,9 @@ impl Zygote {
             (Ok(Some(Tried::Confined(confinement))), Ok(None)) => (confinement, end_of(ended)?),
             _ => return Err(io::Error::other(format!("a worker did not say what it did: it ended as {ended:?}"))),
         };
-        Ok(Trial { act, filtered, confinement, outcome })
+        // A worker cannot see that itself.
+        let cgroup_limits = self.inhabited && self.group.as_ref().is_some_and(Group::is_limited);
+        Ok(Trial { act, filtered, confinement: Confinement { cgroup_limits, ..confinement }, outcome })
     }
 
     fn forked(&self) -> io::Result<(i32, OwnedFd)> {

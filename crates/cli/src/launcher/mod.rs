@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use runlet_proto::control::SourceText;
+use runlet_supervisor::cgroup::Choice;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -45,6 +46,8 @@ pub(crate) struct Launch {
     pub(crate) drain: std::time::Duration,
     /// Lowest level of isolation of a heavy run.
     pub(crate) require_isolation: u8,
+    /// Where workers get control groups.
+    pub(crate) cgroup: Choice,
     /// Where the gateway listens.
     pub(crate) listen: SocketAddr,
     /// What is deployed, checked already.
@@ -105,6 +108,7 @@ async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
         threads: launch.threads,
         drain: launch.drain,
         require_isolation: launch.require_isolation,
+        cgroup: launch.cgroup.clone(),
     };
     let sources: Arc<[SourceText]> = std::mem::take(&mut launch.sources).into();
     let (supervisor, _) = Child::start(&program).await?;

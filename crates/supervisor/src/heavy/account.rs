@@ -7,6 +7,7 @@ use runlet_proto::ids::Attempt;
 use runlet_proto::worker::{Confinement, Namespaces};
 use serde_json::{Value, json};
 
+use super::cgroup::{Meter, Spent};
 use super::process::{Exit, How};
 use super::usage::{self, Usage};
 
@@ -14,6 +15,8 @@ use super::usage::{self, Usage};
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
     pub(crate) pid: Option<i32>,
+    /// Of its control group, while it lives.
+    pub(crate) meter: Option<Meter>,
     pub(crate) confinement: Confinement,
     pub(crate) memory_bytes_max: u64,
     pub(crate) cpu_s_max: u64,
@@ -21,6 +24,8 @@ pub(crate) struct Account {
     pub(crate) cpu_before: Duration,
     /// How it ended, once it has.
     pub(crate) exit: Option<Exit>,
+    /// What its control group said of it then.
+    pub(crate) spent: Option<Spent>,
     /// The attempt it ended in the middle of, by the id of its block.
     pub(crate) during: Option<(String, Attempt)>,
     /// What workers of the run died of so far, this one included once it has.
@@ -33,10 +38,19 @@ impl Account {
     pub(crate) fn usage(&self) -> Option<Usage> {
         let used = match (self.exit, self.pid) {
             (Some(exit), _) => Usage { cpu: exit.cpu, resident_bytes: exit.resident_bytes_max },
-            (None, Some(pid)) => usage::of_process(pid)?,
+            (None, Some(pid)) => self.of_group(usage::of_process(pid)?),
             (None, None) => return None,
         };
         Some(Usage { cpu: used.cpu + self.cpu_before, ..used })
+    }
+
+    /// As far as its control group counts, that counts: what the worker started is in it too.
+    fn of_group(&self, process: Usage) -> Usage {
+        let Some(meter) = &self.meter else { return process };
+        Usage {
+            cpu: meter.cpu().unwrap_or(process.cpu),
+            resident_bytes: meter.memory_bytes().unwrap_or(process.resident_bytes),
+        }
     }
 
     /// CPU time of its workers that have ended.
@@ -59,10 +73,17 @@ impl Account {
             };
             let cpu_ms = exit.cpu.as_micros() as f64 / 1_000.0;
             let during = self.during.as_ref().map(|(block, attempt)| json!({ "block": block, "attempt": attempt.0 }));
-            json!({ "how": how, "during": during, "cpuMs": cpu_ms, "residentBytesMax": exit.resident_bytes_max })
+            let group = self.spent.map(|spent| {
+                let Spent { cpu: _, oom_kills, tasks_refused, memory_bytes_max } = spent;
+                json!({ "oomKills": oom_kills, "processesRefused": tasks_refused, "memoryBytesMax": memory_bytes_max })
+            });
+            json!({ "how": how, "during": during, "cpuMs": cpu_ms, "residentBytesMax": exit.resident_bytes_max,
+                "cgroup": group })
         });
+        let group = self.meter.as_ref().map(|meter| meter.directory().display().to_string());
         json!({
             "pid": self.pid,
+            "cgroup": group,
             "isolation": {
                 "level": self.confinement.level(),
                 "seccomp": seccomp,

@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::worker::exit;
 
+use super::cgroup::Spent;
 use super::process::{Exit, How};
 use crate::quota::log_limit;
 
@@ -95,6 +96,36 @@ pub(crate) fn failure(
     }
 }
 
+/// What is told of a worker that the kernel killed, with all it had started, when its control group had used up its memory.
+/// The limit of the worker itself comes first as a rule; memory that is not its data counts here only.
+pub(crate) fn killed_for_memory(
+    exit: &Exit,
+    killed: Option<&Killed>,
+    spent: Option<Spent>,
+    memory_bytes_max: u64,
+) -> Option<Failure> {
+    let spent = spent.filter(|spent| spent.oom_kills > 0)?;
+    if killed.is_some() || exit.how != How::Signal(libc::SIGKILL) {
+        return None;
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let had = spent
+        .memory_bytes_max
+        .map_or_else(String::new, |most| format!(", with what it had started it had {} MiB", mib(most)));
+    let message =
+        format!("the worker was killed for want of memory{had}: the run may have {} MiB", mib(memory_bytes_max));
+    Some(
+        Failure::workflow("out-of-memory", message)
+            .with_help("raise `limits.memory` of the workflow, or work on less at a time"),
+    )
+}
+
+/// A run that is not executed, since the control group of its worker cannot be given its limits.
+pub(crate) fn not_limited(error: &std::io::Error) -> Failure {
+    Failure::workflow("worker-confine", format!("the limits of the worker's control group could not be set: {error}"))
+        .with_help("`runlet doctor` shows the control group; --cgroup off does without")
+}
+
 fn cpu_limit(cpu_s_max: u64) -> Failure {
     Failure::workflow("cpu-limit", format!("the worker used up its CPU time: the run may have {cpu_s_max} s"))
         .with_help("raise `limits.cpu` of the workflow")
@@ -149,6 +180,24 @@ mod tests {
         let killed = |cpu| Exit { how: How::Signal(libc::SIGKILL), cpu, resident_bytes_max: 0 };
         assert_eq!(failure(&killed(Duration::from_millis(3_001)), None, Sent::default(), 0, 3).code, "cpu-limit");
         assert_eq!(failure(&killed(Duration::from_millis(2_999)), None, Sent::default(), 0, 3).code, "worker-signal");
+    }
+
+    #[test]
+    fn a_kill_for_want_of_memory_is_told_from_the_account_of_the_group() {
+        let exit = |how| Exit { how, cpu: Duration::ZERO, resident_bytes_max: 0 };
+        let spent = |oom_kills| {
+            Some(Spent { cpu: Duration::ZERO, oom_kills, tasks_refused: 0, memory_bytes_max: Some(95 << 20) })
+        };
+        let killed = exit(How::Signal(libc::SIGKILL));
+        let told = killed_for_memory(&killed, None, spent(1), 64 << 20).map(|failure| (failure.code, failure.message));
+        let message =
+            "the worker was killed for want of memory, with what it had started it had 95 MiB: the run may have 64 MiB";
+        assert_eq!(told, Some(("out-of-memory".to_owned(), message.to_owned())));
+        // Nobody was killed for memory; it ended in another way; somebody else killed it and has said why.
+        assert_eq!(killed_for_memory(&killed, None, spent(0), 0), None);
+        assert_eq!(killed_for_memory(&killed, None, None, 0), None);
+        assert_eq!(killed_for_memory(&exit(How::Signal(libc::SIGSEGV)), None, spent(1), 0), None);
+        assert_eq!(killed_for_memory(&killed, Some(&Killed::NoLongerNeeded), spent(1), 0), None);
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 pub(crate) mod account;
 mod cause;
+pub mod cgroup;
 mod ends;
+mod hold;
 mod judge;
 pub(crate) mod leftovers;
 pub(crate) mod link;
@@ -32,6 +34,7 @@ use runlet_proto::worker::{Forked, FromWorker, Program, ToWorker};
 
 use self::account::Account;
 use self::cause::Killed;
+use self::cgroup::{Group, Groups, Limits};
 use self::link::{Heard, Told};
 use self::process::{Exit, Process};
 use self::workers::{Hungry, Job, WorkerId};
@@ -39,7 +42,7 @@ use self::zygote::Zygote;
 use crate::attempt::Active;
 use crate::core::Core;
 use crate::inbound::{AttemptId, Inbound};
-use crate::limits::{CALLS_AT_ONCE_MAX, HEAVY_CPU_S_DEFAULT, WORKERS_SPARE, ZYGOTES_LOST_MAX};
+use crate::limits::{CALLS_AT_ONCE_MAX, HEAVY_CPU_S_DEFAULT, WORKER_TASKS_MAX, WORKERS_SPARE, ZYGOTES_LOST_MAX};
 use crate::run_record::RunRecord;
 
 impl Core {
@@ -80,6 +83,12 @@ impl Core {
             let cpu_s_max =
                 limits.cpu.map_or(HEAVY_CPU_S_DEFAULT, |cpu| cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0));
             let job = Job { run, memory_bytes_max: plan.heavy_memory_bytes, cpu_s_max };
+            let most = Limits { memory_bytes_max: job.memory_bytes_max, tasks_max: WORKER_TASKS_MAX };
+            if let Err(error) = self.workers.limit_next(most) {
+                self.attempts.remove(&hungry.attempt);
+                self.finish(hungry.attempt, Err(cause::not_limited(&error)));
+                continue;
+            }
             let program = Program {
                 source: (*record.program.source).clone(),
                 memory_bytes_max: job.memory_bytes_max,
@@ -92,11 +101,13 @@ impl Core {
             };
             let account = Account {
                 pid: worker.pid(),
+                meter: worker.meter(),
                 confinement: worker.confinement.unwrap_or_default(),
                 memory_bytes_max: job.memory_bytes_max,
                 cpu_s_max: job.cpu_s_max,
                 cpu_before: record.worker.as_ref().map_or(Duration::ZERO, Account::cpu_of_ended),
                 exit: None,
+                spent: None,
                 during: None,
                 deaths: record.deaths.causes().to_vec(),
             };
@@ -139,11 +150,20 @@ impl Core {
         let worker = self.workers.next_id();
         let zygote = match &mut self.workers.zygote {
             Some(zygote) => zygote,
-            none => none.insert(Zygote::start(&program, &self.state_id, self.loop_queue.clone())?),
+            none => {
+                let groups = self.workers.groups.as_ref().map(Groups::directory);
+                none.insert(Zygote::start(&program, &self.state_id, groups, self.loop_queue.clone())?)
+            }
         };
-        let socket = zygote.fork(worker)?;
-        let told = link::start(worker, socket, self.loop_queue.clone())?;
-        self.workers.insert(worker, told);
+        let group = self.workers.groups.as_mut().and_then(Groups::take);
+        let socket = zygote.fork(worker, group.as_ref().map(Group::number));
+        match socket.and_then(|socket| link::start(worker, socket, self.loop_queue.clone())) {
+            Ok(told) => self.workers.insert(worker, told, group),
+            Err(error) => {
+                self.workers.give_back(group);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 

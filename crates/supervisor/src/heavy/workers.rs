@@ -11,8 +11,10 @@ use runlet_proto::worker::Confinement;
 use tokio::sync::mpsc;
 
 use super::cause::{Killed, Sent};
+use super::cgroup::{Group, Groups, Limits, Meter, Spent};
+use super::hold;
 use super::link::{Heard, Told};
-use super::process::{Exit, Process};
+use super::process::{Exit, How, Process};
 use super::zygote::{Init, Zygote};
 use crate::inbound::AttemptId;
 
@@ -26,6 +28,8 @@ pub(crate) struct Workers {
     pub(super) zygote: Option<Zygote>,
     /// Zygotes that ended since a worker was last ready.
     pub(super) zygotes_lost: u32,
+    /// The control groups they live in, if they have any.
+    pub(crate) groups: Option<Groups>,
     numbers: u64,
     all: HashMap<WorkerId, Worker>,
     /// Ready and without a run.
@@ -50,6 +54,8 @@ pub(crate) struct Worker {
     process: Option<Arc<Process>>,
     /// Kept for as long as this worker is in its pid namespace.
     init: Option<Arc<Init>>,
+    /// What it was born in, as far as is known.
+    group: Option<Group>,
     pub(super) confinement: Option<Confinement>,
     pub(super) run: Option<Job>,
     stop: Stop,
@@ -85,16 +91,19 @@ pub(crate) struct Gone {
     pub(super) pid: Option<i32>,
     pub(super) run: Option<Job>,
     pub(super) exit: Exit,
+    /// What its control group says of it.
+    pub(super) spent: Option<Spent>,
     pub(super) killed: Option<Killed>,
     pub(super) sent: Sent,
 }
 
 impl Worker {
-    fn new(told: mpsc::Sender<Told>) -> Self {
+    fn new(told: mpsc::Sender<Told>, group: Option<Group>) -> Self {
         Self {
             told: Some(told),
             process: None,
             init: None,
+            group,
             confinement: None,
             run: None,
             stop: Stop::Goes,
@@ -115,12 +124,21 @@ impl Worker {
         self.process.as_ref().map(|process| process.pid())
     }
 
+    /// Counts what it uses, with all it starts.
+    pub(super) fn meter(&self) -> Option<Meter> {
+        self.group.as_ref().map(|group| group.meter().clone())
+    }
+
     pub(super) fn is_stopped(&self) -> bool {
         self.stop == Stop::Stopped
     }
 
     pub(super) fn is_dying(&self) -> bool {
         self.killed.is_some()
+    }
+
+    fn is_usable(&self) -> bool {
+        !(self.is_dying() || self.closed || self.exit.is_some())
     }
 
     /// Takes its CPU away while it computes `attempt`. False when that can be done only once its process is known;
@@ -130,7 +148,7 @@ impl Worker {
             self.stop = Stop::Wanted(attempt);
             return false;
         };
-        process.signal(Signal::SIGSTOP);
+        hold::stop(process, self.group.as_mut());
         self.stop = Stop::Stopped;
         true
     }
@@ -138,7 +156,7 @@ impl Worker {
     /// Gives it its CPU back.
     pub(super) fn go_on(&mut self) {
         if let (Stop::Stopped, Some(process)) = (self.stop, &self.process) {
-            process.signal(Signal::SIGCONT);
+            hold::go_on(process, self.group.as_mut());
         }
         self.stop = Stop::Goes;
     }
@@ -157,7 +175,7 @@ impl Worker {
         self.told = None;
         self.heard.clear();
         if let Some(process) = &self.process {
-            process.signal(Signal::SIGKILL);
+            hold::end(process, self.group.as_ref());
         }
     }
 }
@@ -194,17 +212,43 @@ impl Workers {
         WorkerId(self.numbers)
     }
 
-    pub(super) fn insert(&mut self, worker: WorkerId, told: mpsc::Sender<Told>) {
-        self.all.insert(worker, Worker::new(told));
+    pub(super) fn insert(&mut self, worker: WorkerId, told: mpsc::Sender<Told>, group: Option<Group>) {
+        self.all.insert(worker, Worker::new(told, group));
     }
 
-    /// It has confined itself.
+    /// It has confined itself. Whether it is limited by a control group is not for itself to say.
     pub(super) fn ready(&mut self, worker: WorkerId, confinement: Confinement) {
-        if let Some(found) = self.all.get_mut(&worker) {
-            found.confinement = Some(confinement);
-            self.zygotes_lost = 0;
-            self.idle.push_back(worker);
+        let Some(found) = self.all.get_mut(&worker) else { return };
+        let not_in_it = found.group.take_if(|group| !group.has_been_used());
+        let cgroup_limits = found.group.as_ref().is_some_and(Group::is_limited);
+        found.confinement = Some(Confinement { cgroup_limits, ..confinement });
+        self.zygotes_lost = 0;
+        self.idle.push_back(worker);
+        if let (Some(_), Some(groups)) = (&not_in_it, &mut self.groups) {
+            groups.give_up(
+                "a worker is not born in its own: the system refuses clone3(2), or who is forked from here into it",
+            );
         }
+        self.give_back(not_in_it);
+    }
+
+    /// Takes back what no worker is in any more.
+    pub(super) fn give_back(&mut self, group: Option<Group>) {
+        if let (Some(group), Some(groups)) = (group, &mut self.groups) {
+            groups.give_back(group);
+        }
+    }
+
+    /// Has the control group of the worker that is taken next limit it to what the run may have, if it has one.
+    ///
+    /// # Errors
+    /// When the system refuses. The worker is of no use then.
+    pub(super) fn limit_next(&mut self, limits: Limits) -> std::io::Result<()> {
+        let usable = |worker: &&WorkerId| self.all.get(worker).is_some_and(Worker::is_usable);
+        let next = self.idle.iter().find(usable).copied();
+        let Some(found) = next.and_then(|next| self.all.get_mut(&next)) else { return Ok(()) };
+        let limited = found.group.as_mut().map_or(Ok(()), |group| group.limit(limits));
+        limited.inspect_err(|_| found.kill(Killed::NoLongerNeeded))
     }
 
     /// How far the worker that is taken next is confined.
@@ -218,7 +262,7 @@ impl Workers {
         loop {
             let worker = self.idle.pop_front()?;
             let Some(found) = self.all.get_mut(&worker) else { continue };
-            if found.is_dying() || found.closed || found.exit.is_some() {
+            if !found.is_usable() {
                 continue;
             }
             found.run = Some(job);
@@ -281,6 +325,15 @@ impl Workers {
         {
             self.of_run.remove(&job.run);
         }
-        Some(Gone { pid: found.pid(), run: found.run, exit, killed: found.killed, sent: found.sent })
+        let (pid, spent) = (found.pid(), found.group.as_ref().map(|group| group.meter().spent()));
+        match (found.group, exit.how) {
+            // Nobody waits for a process that may have been made all the same, and until then it counts.
+            (Some(group), How::Unknown) => group.kill(),
+            (group, How::Code(_) | How::Signal(_)) => self.give_back(group),
+            (None, How::Unknown) => {}
+        }
+        // Of those it started and never waited for, only the group knows.
+        let exit = Exit { cpu: spent.map_or(exit.cpu, |spent| spent.cpu.max(exit.cpu)), ..exit };
+        Some(Gone { pid, run: found.run, exit, spent, killed: found.killed, sent: found.sent })
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use runlet_ipc::handoff::{AsyncHandoff, Handoff};
-use runlet_proto::worker::{Fork, Forked, Task, ZYGOTE_ENVIRONMENT};
+use runlet_proto::worker::{Fork, Forked, Task, ZYGOTE_ENVIRONMENT, ZYGOTE_GROUPS};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -51,17 +51,24 @@ impl Drop for Init {
 }
 
 impl Zygote {
-    /// Starts `program zygote`, marked as that of the state directory ([`super::leftovers::id_of`]). Must be called on the thread that lives as long as the supervisor: a worker dies with the
+    /// Starts `program zygote`, marked as that of the state directory ([`super::leftovers::id_of`]), with the directory of the control groups of its
+    /// workers. Must be called on the thread that lives as long as the supervisor: a worker dies with the
     /// thread that started its zygote (PR_SET_PDEATHSIG(2const)).
     ///
     /// # Errors
     /// When the process cannot be started.
-    pub(crate) fn start(program: &Path, state: &str, loop_queue: mpsc::Sender<Inbound>) -> io::Result<Self> {
+    pub(crate) fn start(
+        program: &Path,
+        state: &str,
+        groups: Option<&Path>,
+        loop_queue: mpsc::Sender<Inbound>,
+    ) -> io::Result<Self> {
         let (ours, theirs) = Handoff::pair()?;
         let process = Command::new(program)
             .args(["zygote", "--of", state])
             .env_clear()
             .envs(ZYGOTE_ENVIRONMENT)
+            .envs(groups.map(|groups| (ZYGOTE_GROUPS, groups)))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
@@ -71,13 +78,13 @@ impl Zygote {
         Ok(Self { handoff, process, reading, init: None })
     }
 
-    /// Asks for a worker. Returns our end of its connection.
+    /// Asks for a worker, to be born in a control group if there is one. Returns our end of its connection.
     ///
     /// # Errors
     /// When the zygote is gone, or does not keep up.
-    pub(crate) fn fork(&self, worker: WorkerId) -> io::Result<UnixStream> {
+    pub(crate) fn fork(&self, worker: WorkerId, group: Option<u32>) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
-        self.handoff.try_send(&Fork { worker: worker.0, task: Task::Serve }, Some(theirs.as_fd()))?;
+        self.handoff.try_send(&Fork { worker: worker.0, task: Task::Serve, group }, Some(theirs.as_fd()))?;
         Ok(ours)
     }
 }
