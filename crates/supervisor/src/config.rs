@@ -7,6 +7,7 @@ use std::time::Duration;
 use runlet_proto::worker::Confinement;
 
 use crate::limits;
+use crate::programs::AllowProgram;
 
 /// Configuration of a supervisor.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Config {
     pub zygote: Option<PathBuf>,
     /// Lowest level of isolation (`runlet_proto::worker::Confinement::level`) at which a heavy run is executed.
     pub level_required: u8,
+    /// The programs that `exec` blocks may run.
+    pub allowed: Vec<AllowProgram>,
     /// How long live runs may go on after the signal to stop.
     pub drain: Duration,
     /// Called when the last live run has ended and nothing is to be done: gives freed memory back to the system.
@@ -43,6 +46,7 @@ impl Config {
             heavy_memory_bytes: limits::HEAVY_MEMORY_BYTES,
             zygote: None,
             level_required: Confinement::LEVEL_REQUIRED,
+            allowed: Vec::new(),
             drain: Duration::from_secs(30),
             release_memory: None,
         }

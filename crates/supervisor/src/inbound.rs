@@ -59,6 +59,8 @@ pub(crate) enum Inbound {
     WorkerClosed { worker: WorkerId, error: Option<String> },
     /// A worker's connection ended a while ago, and its process has not.
     WorkerOverdue { worker: WorkerId },
+    /// A worker was asked to end a while ago.
+    GraceOver { worker: WorkerId },
     /// A worker's process ended.
     WorkerExited { worker: WorkerId, exit: Exit },
     /// The process was asked to stop.

@@ -13,6 +13,7 @@ use crate::sys::{self, Forking, Side};
 #[derive(Debug)]
 pub(crate) struct Means {
     clone3: bool,
+    /// Whether a namespace of processes can be had; each fork says whether it wants one.
     pub(crate) pid_namespace: bool,
 }
 
@@ -26,22 +27,19 @@ impl Means {
         means
     }
 
-    /// Forks a worker as a child of the caller's parent.
+    /// Forks a worker as a child of the caller's parent, as the first process of a namespace if that is asked for.
     ///
     /// # Errors
     /// Whatever clone3(2) or clone(2) say.
-    pub(crate) fn fork_worker(&self) -> io::Result<Side> {
-        sys::fork(&self.forking(true))
-    }
-
-    fn forking(&self, sibling: bool) -> Forking {
-        Forking { clone3: self.clone3, sibling, pid_namespace: self.pid_namespace }
+    pub(crate) fn fork_worker(&self, pid_namespace: bool) -> io::Result<Side> {
+        sys::fork(&Forking { clone3: self.clone3, sibling: true, pid_namespace })
     }
 
     /// Whether a process forked in this way comes to life. It is a child of the caller's own, which the parent need not
     /// know of.
     fn work(&self) -> bool {
-        match sys::fork(&self.forking(false)) {
+        let forking = Forking { clone3: self.clone3, sibling: false, pid_namespace: self.pid_namespace };
+        match sys::fork(&forking) {
             Ok(Side::Child) => sys::exit_at_once(0),
             Ok(Side::Parent(_, process)) => {
                 let ended = waitid(Id::PIDFd(process.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::__WALL);

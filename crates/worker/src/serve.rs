@@ -4,16 +4,20 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use runlet_blocks::{Assignment, CallId, Calls, Execution, Interrupted, Outcome, Resume, Step, caught};
+use runlet_blocks::{
+    Assignment, CallId, Calls, Execution, Interrupted, Outcome, ProgramEnd, ProgramError, ProgramRun, Resume, Step,
+    caught,
+};
 use runlet_ipc::blocking::Connection;
 use runlet_ipc::{ReadError, WriteError};
 use runlet_proto::control::LogLevel;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::{Attempt, BlockIndex};
-use runlet_proto::worker::{Begin, Ended, FromWorker, Program, ToWorker, exit};
+use runlet_proto::worker::{Begin, Ended, FromWorker, Program, Programs, ToWorker, exit};
 use runlet_workflow::Definition;
 
 use crate::confine::{Confined, limit_run};
+use crate::exec;
 use crate::zygote::Interceptor;
 
 /// Why a worker ends before its socket does.
@@ -31,9 +35,16 @@ enum ServeError {
     Turn,
 }
 
-/// Executes what comes over the socket until it ends. Returns the exit code of the process.
-pub(crate) fn serve(socket: UnixStream, confined: &Confined, intercept: Interceptor) -> i32 {
-    let mut worker = Worker { connection: Connection::over(socket), definition: None, intercept };
+/// Executes what comes over the socket until it ends, with these programs if there are any. Returns the exit code of the
+/// process.
+pub(crate) fn serve(
+    socket: UnixStream,
+    confined: &Confined,
+    programs: Option<Programs>,
+    intercept: Interceptor,
+) -> i32 {
+    let connection = Connection::over(socket);
+    let mut worker = Worker { connection, definition: None, programs, cpu_s_max: 0, intercept };
     match worker.run(confined) {
         Ok(()) => exit::DONE,
         Err(_) => exit::PROTOCOL,
@@ -43,6 +54,9 @@ pub(crate) fn serve(socket: UnixStream, confined: &Confined, intercept: Intercep
 struct Worker {
     connection: Connection,
     definition: Option<Arc<Definition>>,
+    programs: Option<Programs>,
+    /// CPU time that each process of the run may use, in seconds.
+    cpu_s_max: u64,
     intercept: Interceptor,
 }
 
@@ -53,6 +67,7 @@ impl Worker {
         let ToWorker::Run(program) = first else { return Err(ServeError::Turn) };
         let Program { source, memory_bytes_max, cpu_s_max } = *program;
         limit_run(confined.data_bytes, memory_bytes_max, cpu_s_max)?;
+        self.cpu_s_max = cpu_s_max;
         let parsed = runlet_workflow::parse(&source.file, &source.text);
         self.definition = Some(Arc::new(parsed.map_err(|_| ServeError::Definition)?));
         let mut under_way: Vec<Attempting> = Vec::new();
@@ -94,7 +109,8 @@ impl Worker {
     /// Goes on with an attempt and tells where it stopped. `None` if it ended.
     fn resume(&mut self, mut one: Attempting, resume: Resume) -> Result<Option<Attempting>, ServeError> {
         let (block, attempt) = (one.block, one.attempt);
-        let mut calls = WorkerCalls { connection: &mut self.connection, block, attempt };
+        let programs = self.programs.as_ref().map(|programs| (programs, self.cpu_s_max));
+        let mut calls = WorkerCalls { connection: &mut self.connection, block, attempt, programs };
         let step = caught(|| one.execution.resume(resume, &mut calls));
         let result = match step {
             Ok(Step::Wait(calls)) => {
@@ -131,6 +147,8 @@ struct WorkerCalls<'a> {
     connection: &'a mut Connection,
     block: BlockIndex,
     attempt: Attempt,
+    /// What it may run, and the CPU time that each process may use, in seconds.
+    programs: Option<(&'a Programs, u64)>,
 }
 
 impl Calls for WorkerCalls<'_> {
@@ -143,5 +161,10 @@ impl Calls for WorkerCalls<'_> {
         let log = FromWorker::Log { block: self.block, attempt: self.attempt, level, text: text.to_owned() };
         // A socket that is gone ends the worker at its next message.
         let _ = self.connection.send(&log);
+    }
+
+    fn run_program(&mut self, run: &ProgramRun<'_>) -> Result<ProgramEnd, ProgramError> {
+        let (programs, cpu_s_max) = self.programs.ok_or(ProgramError::NotHere)?;
+        exec::run(programs, run, cpu_s_max, &mut |line| self.log(LogLevel::Info, line))
     }
 }

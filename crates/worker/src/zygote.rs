@@ -108,7 +108,7 @@ impl Zygote {
             if seen.threads != 1 {
                 return Err(ZygoteError::Threads(seen.threads));
             }
-            let (answer, process) = match self.means.fork_worker() {
+            let (answer, process) = match self.means.fork_worker(self.means.pid_namespace) {
                 Ok(Side::Child) => self.become_worker(socket, task, seen),
                 Ok(Side::Parent(pid, process)) => (Forked::Worker { worker, pid }, Some(process)),
                 Err(error) => (Forked::Failed { worker, errno: error.raw_os_error().unwrap_or(0) }, None),
@@ -127,9 +127,16 @@ impl Zygote {
                 null,
                 data_bytes: seen.data_bytes,
                 filtered: !matches!(task, Task::Try { filtered: false, .. }),
+                programs: match &task {
+                    Task::ServePrograms(programs) => Some(programs),
+                    Task::Serve | Task::Try { .. } => None,
+                },
             };
             match (confine::confine(socket, birth), task) {
-                (Ok((socket, confined)), Task::Serve) => serve::serve(socket, &confined, self.intercept),
+                (Ok((socket, confined)), Task::Serve) => serve::serve(socket, &confined, None, self.intercept),
+                (Ok((socket, confined)), Task::ServePrograms(programs)) => {
+                    serve::serve(socket, &confined, Some(programs), self.intercept)
+                }
                 (Ok((socket, confined)), Task::Try { act, .. }) => probe::attempt(socket, &confined, act),
                 (Err(error), _) => error.exit_code(),
             }

@@ -40,6 +40,7 @@ pub(crate) fn perform(here: &Setting, args: Up) -> Result<ExitCode, CommandError
         threads: args.supervisor.threads,
         drain: args.supervisor.drain,
         require_isolation: args.supervisor.require.require_isolation,
+        allowed: args.supervisor.allowed,
         listen: args.listen,
         sources: definitions,
         demo: args.demo,

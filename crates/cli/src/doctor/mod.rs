@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use runlet_ipc::blocking::Connection;
 use runlet_ipc::handoff::Handoff;
 use runlet_proto::probe::{Act, Tried};
-use runlet_proto::worker::{Confinement, Fork, Forked, Task, ZYGOTE_ENVIRONMENT, exit};
+use runlet_proto::worker::{Confinement, Fork, Forked, FromWorker, Programs, Task, ZYGOTE_ENVIRONMENT, exit};
 
 use crate::limits::ACT_TIMEOUT;
 
@@ -77,6 +77,24 @@ pub(crate) fn probe() -> io::Result<Vec<Trial>> {
     promised.map(|(act, filtered)| zygote.attempt(act, filtered)).collect()
 }
 
+/// How a worker with programs is confined.
+///
+/// # Errors
+/// When none can be made.
+pub(crate) fn probe_programs() -> io::Result<Confinement> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let programs = Programs { allowed: Vec::new(), processes_max: 1 };
+    let mut zygote = Zygote::start()?;
+    // It ends by itself with its connection, told nothing.
+    let _process = zygote.fork(Task::ServePrograms(programs), theirs)?;
+    let mut connection = Connection::over(ours);
+    connection.set_deadline(Some(Instant::now() + ACT_TIMEOUT));
+    match connection.receive::<FromWorker>() {
+        Ok(Some(FromWorker::Ready(confinement))) => Ok(confinement),
+        other => Err(io::Error::other(format!("a worker with programs did not say how it is confined: {other:?}"))),
+    }
+}
+
 /// The level that was achieved: what the workers report, as far as no act says otherwise. `None` if not even the lowest was.
 pub(crate) fn level(trials: &[Trial]) -> Option<u8> {
     let reported = trials.iter().filter(|trial| trial.filtered).map(|trial| trial.confinement.level()).min()?;
@@ -107,17 +125,21 @@ impl Zygote {
         Ok(Self { handoff: ours, process: command.spawn()?, workers: 0 })
     }
 
+    /// Has a worker forked that has this end of its connection: its process id, and a descriptor of it.
+    fn fork(&mut self, task: Task, theirs: UnixStream) -> io::Result<(i32, OwnedFd)> {
+        self.workers += 1;
+        self.handoff.send(&Fork { worker: self.workers, task }, Some(theirs.as_fd()))?;
+        drop(theirs);
+        match self.handoff.receive()? {
+            Some((Forked::Worker { pid, .. }, Some(process))) => Ok((pid, process)),
+            Some((Forked::Failed { errno, .. }, _)) => Err(io::Error::from_raw_os_error(errno)),
+            Some((Forked::Worker { .. }, None)) | None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
     fn attempt(&mut self, act: Act, filtered: bool) -> io::Result<Trial> {
         let (ours, theirs) = UnixStream::pair()?;
-        self.workers += 1;
-        let fork = Fork { worker: self.workers, task: Task::Try { act, filtered } };
-        self.handoff.send(&fork, Some(theirs.as_fd()))?;
-        drop(theirs);
-        let (pid, process) = match self.handoff.receive()? {
-            Some((Forked::Worker { pid, .. }, Some(process))) => (pid, process),
-            Some((Forked::Failed { errno, .. }, _)) => return Err(io::Error::from_raw_os_error(errno)),
-            Some((Forked::Worker { .. }, None)) | None => return Err(io::ErrorKind::UnexpectedEof.into()),
-        };
+        let (pid, process) = self.fork(Task::Try { act, filtered }, theirs)?;
         let mut connection = Connection::over(ours);
         connection.set_deadline(Some(Instant::now() + ACT_TIMEOUT));
         let told = (connection.receive::<Tried>(), connection.receive::<Tried>());
@@ -162,8 +184,13 @@ mod tests {
 
     fn trial(act: Act, filtered: bool, outcome: Outcome) -> Trial {
         let namespaces = Namespaces { pid: true, mount: true, ipc: true, net: true, ..Namespaces::default() };
-        let confinement =
-            Confinement { seccomp: filtered, landlock_abi: 6, namespaces, cgroup_limits: true, other_user: true };
+        let confinement = Confinement {
+            seccomp: filtered,
+            landlock_abi: 6,
+            namespaces,
+            cgroup_limits: true,
+            ..Confinement::default()
+        };
         Trial { act, filtered, confinement, outcome }
     }
 

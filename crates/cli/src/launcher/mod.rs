@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use runlet_proto::control::SourceText;
+use runlet_supervisor::AllowProgram;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -45,6 +46,8 @@ pub(crate) struct Launch {
     pub(crate) drain: std::time::Duration,
     /// Lowest level of isolation of a heavy run.
     pub(crate) require_isolation: u8,
+    /// The programs that `exec` blocks may run.
+    pub(crate) allowed: Vec<AllowProgram>,
     /// Where the gateway listens.
     pub(crate) listen: SocketAddr,
     /// What is deployed, checked already.
@@ -105,6 +108,7 @@ async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
         threads: launch.threads,
         drain: launch.drain,
         require_isolation: launch.require_isolation,
+        allowed: launch.allowed.clone(),
     };
     let sources: Arc<[SourceText]> = std::mem::take(&mut launch.sources).into();
     let (supervisor, _) = Child::start(&program).await?;

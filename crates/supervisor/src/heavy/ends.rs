@@ -16,7 +16,7 @@ use crate::limits::CLOSED_WORKER_ENDS_WITHIN;
 impl Core {
     /// The run is over, and its worker with it.
     pub(crate) fn end_worker_of(&mut self, run: RunId) {
-        if let Some((_, worker)) = self.workers.of_run_mut(run) {
+        if let Some((_, worker)) = self.workers.of_run_mut(run).filter(|(_, worker)| !worker.is_ending()) {
             worker.kill(Killed::NoLongerNeeded);
         }
     }
@@ -55,7 +55,7 @@ impl Core {
     }
 
     fn worker_gone(&mut self, gone: &Gone) {
-        let Some(Job { run, memory_bytes_max, cpu_s_max }) = gone.run else {
+        let Some(Job { run, memory_bytes_max, cpu_s_max, processes_max: _ }) = gone.run else {
             if gone.killed.is_none() {
                 tracing::warn!(exit = ?gone.exit, "an idle worker ended");
                 self.fail_hungry("a worker ended before it could be used");

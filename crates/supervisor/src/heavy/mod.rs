@@ -11,6 +11,7 @@ mod judge;
 pub(crate) mod leftovers;
 pub(crate) mod link;
 pub(crate) mod process;
+mod programs;
 pub(crate) mod quarantine;
 pub(crate) mod usage;
 pub(crate) mod workers;
@@ -26,7 +27,8 @@ use runlet_kernel::Event;
 use runlet_proto::call::Answer;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
-use runlet_proto::worker::{Forked, FromWorker, Program, ToWorker};
+use runlet_proto::worker::{Forked, FromWorker, Program, Task, ToWorker};
+use runlet_workflow::limits::RUN_PROCESSES_DEFAULT;
 
 use self::account::Account;
 use self::cause::Killed;
@@ -51,10 +53,22 @@ impl Core {
         self.let_go(attempt.run);
         self.attempts.insert(attempt, Active::in_worker());
         if let Some((_, worker)) = self.workers.of_run_mut(attempt.run) {
+            if let Some(failure) = worker.with_programs.as_ref().and_then(|with| with.unfit.clone()) {
+                self.attempts.remove(&attempt);
+                return self.finish(attempt, Err(failure));
+            }
             if !worker.tell(Told::Begin(attempt.attempt, assignment)) {
                 worker.kill(Killed::Protocol("it does not read what it is told".into()));
             }
             return;
+        }
+        match self.programs_of(attempt) {
+            Some(Ok(programs)) => return self.fork_with_programs(attempt, assignment, programs),
+            Some(Err(failure)) => {
+                self.attempts.remove(&attempt);
+                return self.finish(attempt, Err(failure));
+            }
+            None => {}
         }
         self.workers.hungry.push_back(Hungry { attempt, assignment });
         self.feed();
@@ -64,47 +78,59 @@ impl Core {
     /// Gives idle workers to attempts that wait for one.
     fn feed(&mut self) {
         while let Some(hungry) = self.next_hungry() {
-            let run = hungry.attempt.run;
             // Given up meanwhile; the kernel has been told.
-            let Some(record) = self.runs.get(&run).filter(|_| self.attempts.contains_key(&hungry.attempt)) else {
-                continue;
-            };
+            let job = self.job_of(hungry.attempt.run).filter(|_| self.attempts.contains_key(&hungry.attempt));
+            let Some(job) = job else { continue };
             if let Some(level) = self.workers.next_level().filter(|level| *level < self.level_required) {
                 self.attempts.remove(&hungry.attempt);
                 self.finish(hungry.attempt, Err(cause::too_weak(level, self.level_required)));
                 continue;
             }
-            let (plan, limits) = (&record.program.plan, record.program.definition.limits);
-            let cpu_s_max =
-                limits.cpu.map_or(HEAVY_CPU_S_DEFAULT, |cpu| cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0));
-            let job = Job { run, memory_bytes_max: plan.heavy_memory_bytes, cpu_s_max };
-            let program = Program {
-                source: (*record.program.source).clone(),
-                memory_bytes_max: job.memory_bytes_max,
-                cpu_s_max: job.cpu_s_max,
-            };
-            let idle = self.workers.take_idle(job);
-            let Some((_, worker)) = idle.and_then(|_| self.workers.of_run_mut(run)) else {
+            let Some(worker) = self.workers.take_idle(job) else {
                 self.workers.hungry.push_front(hungry);
                 return;
             };
-            let account = Account {
-                pid: worker.pid(),
-                confinement: worker.confinement.unwrap_or_default(),
-                memory_bytes_max: job.memory_bytes_max,
-                cpu_s_max: job.cpu_s_max,
-                cpu_before: record.worker.as_ref().map_or(Duration::ZERO, Account::cpu_of_ended),
-                exit: None,
-                during: None,
-                deaths: record.deaths.causes().to_vec(),
-            };
-            let told = worker.tell(Told::Message(ToWorker::Run(Box::new(program))))
-                && worker.tell(Told::Begin(hungry.attempt.attempt, hungry.assignment));
-            debug_assert!(told, "an idle worker has room for two messages");
-            if let Some(record) = self.runs.get_mut(&run) {
-                record.worker = Some(account);
-            }
+            self.hand_over(worker, hungry);
         }
+    }
+
+    /// What a worker of this run works on; `None` if there is no such run.
+    fn job_of(&self, run: RunId) -> Option<Job> {
+        let program = &self.runs.get(&run)?.program;
+        let definition = &program.definition;
+        let cpu = definition.limits.cpu;
+        let cpu_s_max = cpu.map_or(HEAVY_CPU_S_DEFAULT, |cpu| cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0));
+        let processes = definition.limits.processes.unwrap_or(RUN_PROCESSES_DEFAULT);
+        let processes_max = definition.programs().next().map(|_| processes);
+        Some(Job { run, memory_bytes_max: program.plan.heavy_memory_bytes, cpu_s_max, processes_max })
+    }
+
+    /// Tells a worker, which has nothing to do yet, of its run and the attempt it begins with.
+    fn hand_over(&mut self, worker: WorkerId, first: Hungry) {
+        let Some(record) = self.runs.get_mut(&first.attempt.run) else { return };
+        let Some((worker, job)) = self.workers.get_mut(worker).and_then(|found| found.run.map(|job| (found, job)))
+        else {
+            return;
+        };
+        let program = Program {
+            source: (*record.program.source).clone(),
+            memory_bytes_max: job.memory_bytes_max,
+            cpu_s_max: job.cpu_s_max,
+        };
+        record.worker = Some(Account {
+            pid: worker.pid(),
+            confinement: worker.confinement.unwrap_or_default(),
+            memory_bytes_max: job.memory_bytes_max,
+            cpu_s_max: job.cpu_s_max,
+            processes_max: job.processes_max,
+            cpu_before: record.worker.as_ref().map_or(Duration::ZERO, Account::cpu_of_ended),
+            exit: None,
+            during: None,
+            deaths: record.deaths.causes().to_vec(),
+        });
+        let told = worker.tell(Told::Message(ToWorker::Run(Box::new(program))))
+            && worker.tell(Told::Begin(first.attempt.attempt, first.assignment));
+        debug_assert!(told, "an idle worker has room for two messages");
     }
 
     /// The first attempt that waits for a worker and was not preempted while it did.
@@ -118,14 +144,14 @@ impl Core {
     pub(crate) fn refill(&mut self) {
         let wanted = self.workers.hungry.len() + WORKERS_SPARE;
         while self.workers.spare() < wanted {
-            if let Err(error) = self.fork_worker() {
+            if let Err(error) = self.fork_worker(Task::Serve) {
                 tracing::error!(%error, "no worker could be made");
                 return self.fail_hungry(&format!("no worker could be made: {error}"));
             }
         }
     }
 
-    fn fork_worker(&mut self) -> std::io::Result<()> {
+    fn fork_worker(&mut self, task: Task) -> std::io::Result<WorkerId> {
         let program = self
             .zygote_program
             .clone()
@@ -135,10 +161,10 @@ impl Core {
             Some(zygote) => zygote,
             none => none.insert(Zygote::start(&program, &self.state_id, self.loop_queue.clone())?),
         };
-        let socket = zygote.fork(worker)?;
+        let socket = zygote.fork(worker, task)?;
         let told = link::start(worker, socket, self.loop_queue.clone())?;
         self.workers.insert(worker, told);
-        Ok(())
+        Ok(worker)
     }
 
     fn fail_hungry(&mut self, why: &str) {
@@ -209,8 +235,13 @@ impl Core {
             if found.confinement.is_some() {
                 return found.kill(Killed::Protocol("it said twice that it is ready".into()));
             }
-            self.workers.ready(worker, confinement);
-            return self.feed();
+            if found.with_programs.is_none() {
+                self.workers.ready(worker, confinement);
+                return self.feed();
+            }
+            if !found.is_stopped() {
+                return self.ready_with_programs(worker, confinement);
+            }
         }
         if found.is_stopped() {
             // What it said before it stopped is the business of its next turn.
@@ -310,13 +341,13 @@ impl Core {
         }
     }
 
-    /// Gives a heavy attempt up: its worker is killed, and reported when it is gone.
+    /// Gives a heavy attempt up: its worker is ended, and reported when it is gone.
     pub(crate) fn cancel_heavy(&mut self, attempt: AttemptId) {
+        let runs_program = self.runs_program(attempt.run);
         self.attempts.remove(&attempt);
         self.trace_give_up(attempt);
-        if let Some((_, worker)) = self.workers.of_run_mut(attempt.run) {
-            worker.kill(Killed::NoLongerNeeded);
-            return;
+        if self.workers.of_run_mut(attempt.run).is_some() {
+            return self.end_attempts_of(attempt.run, runs_program);
         }
         self.workers.hungry.retain(|hungry| hungry.attempt != attempt);
         self.finish(attempt, Err(Failure::workflow("cancelled", "the attempt was given up")));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use runlet_blocks::Assignment;
+use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
 use runlet_proto::worker::Confinement;
 use tokio::sync::mpsc;
@@ -47,6 +48,8 @@ pub(crate) struct Worker {
     process: Option<Arc<Process>>,
     pub(super) confinement: Option<Confinement>,
     pub(super) run: Option<Job>,
+    /// If it was forked for a run with programs.
+    pub(super) with_programs: Option<WithPrograms>,
     stop: Stop,
     /// What was read from it since it was stopped.
     pub(super) heard: VecDeque<Heard>,
@@ -57,12 +60,25 @@ pub(crate) struct Worker {
     exit: Option<Exit>,
 }
 
+/// What a worker of a run with programs has beside any other.
+#[derive(Debug)]
+pub(super) struct WithPrograms {
+    /// What it begins with once it is ready.
+    pub(super) first: Option<Hungry>,
+    /// Why it is given nothing.
+    pub(super) unfit: Option<Failure>,
+    /// Whether it was asked to end, and has time to.
+    ending: bool,
+}
+
 /// What a worker works on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Job {
     pub(super) run: RunId,
     pub(super) memory_bytes_max: u64,
     pub(super) cpu_s_max: u64,
+    /// Processes that its programs may have at once, if it runs any.
+    pub(super) processes_max: Option<u32>,
 }
 
 /// Whether a worker is stopped.
@@ -91,6 +107,7 @@ impl Worker {
             process: None,
             confinement: None,
             run: None,
+            with_programs: None,
             stop: Stop::Goes,
             heard: VecDeque::new(),
             killed: None,
@@ -124,7 +141,7 @@ impl Worker {
             self.stop = Stop::Wanted(attempt);
             return false;
         };
-        process.signal(Signal::SIGSTOP);
+        self.signal(process, Signal::SIGSTOP);
         self.stop = Stop::Stopped;
         true
     }
@@ -132,7 +149,7 @@ impl Worker {
     /// Gives it its CPU back.
     pub(super) fn go_on(&mut self) {
         if let (Stop::Stopped, Some(process)) = (self.stop, &self.process) {
-            process.signal(Signal::SIGCONT);
+            self.signal(process, Signal::SIGCONT);
         }
         self.stop = Stop::Goes;
     }
@@ -140,13 +157,51 @@ impl Worker {
     /// Sends it a signal of a user. Its process id, or none if there is no process yet or any more.
     pub(super) fn send(&mut self, signal: Signal) -> Option<i32> {
         let process = self.process.as_ref().filter(|_| self.exit.is_none())?;
-        process.signal(signal);
+        if signal == Signal::SIGTERM {
+            // A program is to hear it too; the worker that runs one does not end by it.
+            self.signal(process, signal);
+        } else {
+            process.signal(signal);
+        }
+        let pid = process.pid();
         self.sent.note(signal);
-        Some(process.pid())
+        Some(pid)
+    }
+
+    /// Signals it, and with it what it runs.
+    fn signal(&self, process: &Process, signal: Signal) {
+        match self.with_programs {
+            Some(_) => process.signal_group(signal),
+            None => process.signal(signal),
+        }
+    }
+
+    /// Asks what it runs to end, and it to end with that. False when there is nobody to be asked, since it runs nothing.
+    pub(super) fn ask_to_end(&mut self) -> bool {
+        let (Some(with), Some(process)) = (&mut self.with_programs, &self.process) else { return false };
+        if self.killed.is_some() {
+            return false;
+        }
+        with.ending = true;
+        // What is stopped does not hear it before it goes on.
+        process.signal_group(Signal::SIGTERM);
+        process.signal_group(Signal::SIGCONT);
+        self.killed = Some(Killed::NoLongerNeeded);
+        self.told = None;
+        self.heard.clear();
+        true
+    }
+
+    /// Whether it was asked to end and has not been killed.
+    pub(super) fn is_ending(&self) -> bool {
+        self.with_programs.as_ref().is_some_and(|with| with.ending)
     }
 
     /// Ends it. The first reason counts.
     pub(super) fn kill(&mut self, why: Killed) {
+        if let Some(with) = &mut self.with_programs {
+            (with.first, with.ending) = (None, false);
+        }
         self.killed.get_or_insert(why);
         self.told = None;
         self.heard.clear();
@@ -217,6 +272,15 @@ impl Workers {
             found.run = Some(job);
             self.of_run.insert(job.run, worker);
             return Some(worker);
+        }
+    }
+
+    /// Makes a worker that is still to come a run's own; it begins with `first`.
+    pub(super) fn reserve(&mut self, worker: WorkerId, job: Job, first: Hungry) {
+        if let Some(found) = self.all.get_mut(&worker) {
+            found.run = Some(job);
+            found.with_programs = Some(WithPrograms { first: Some(first), unfit: None, ending: false });
+            self.of_run.insert(job.run, worker);
         }
     }
 

@@ -44,13 +44,13 @@ impl Zygote {
         Ok(Self { handoff, process, reading })
     }
 
-    /// Asks for a worker. Returns our end of its connection.
+    /// Asks for a worker for this task. Returns our end of its connection.
     ///
     /// # Errors
     /// When the zygote is gone, or does not keep up.
-    pub(crate) fn fork(&self, worker: WorkerId) -> io::Result<UnixStream> {
+    pub(crate) fn fork(&self, worker: WorkerId, task: Task) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
-        self.handoff.try_send(&Fork { worker: worker.0, task: Task::Serve }, Some(theirs.as_fd()))?;
+        self.handoff.try_send(&Fork { worker: worker.0, task }, Some(theirs.as_fd()))?;
         Ok(ours)
     }
 }
