@@ -4,8 +4,10 @@
 pub mod certificate;
 pub mod http;
 pub mod process;
+pub mod program;
 pub mod readme;
 pub mod runlet;
+pub mod system;
 pub mod tidy;
 pub mod upstream;
 pub mod wait;
