@@ -188,6 +188,7 @@ fn a_program_sees_no_file_that_is_not_its_own() {
             "for file in /etc/passwd /proc/self/environ /proc/1/environ /dev/zero {} {}; do\n\
              if cat $file > /dev/null 2>&1; then echo \"read $file\"; fi; done\n\
              for file in /tmp/x /dev/shm/x {}; do if (: > $file) 2> /dev/null; then echo \"wrote $file\"; fi; done\n\
+             if (: >&3) 2> /dev/null; then echo \"a descriptor\"; fi\n\
              set -- /*; if [ \"$1\" != '/*' ]; then echo listed; fi\n",
             secret.display(),
             shown.display(),
@@ -332,4 +333,19 @@ fn a_program_that_the_user_of_workers_cannot_reach_is_told() {
     let told = installation.json(&["inspect", &run]);
     assert!(matches!(told["error"]["code"].as_str(), Some("exec-start" | "isolation")), "{told}");
     assert!(told["error"]["help"].as_str().is_some_and(|help| !help.is_empty()), "{told}");
+}
+
+#[test]
+fn where_more_is_required_than_a_worker_with_programs_has_none_is_executed() {
+    let installation = Installation::new();
+    let allowed = format!("shell={}", tool("sh"));
+    let _supervisor = installation.supervisor_with(&["--require-isolation", "3", "--allow-exec", &allowed]);
+    let exec = json!({ "type": "exec", "parameter": { "argv": ["shell", "-c", "echo 1"] }, "on_error": "skip" });
+    installation
+        .deploy("twice", &json!([exec, exec, { "type": "exec", "parameter": { "argv": ["shell", "-c", "echo 2"] } }]));
+    let run = installation.run_detached("twice");
+    let _ = installation.wait_state(&run, "FAILED");
+    let told = installation.json(&["inspect", &run]);
+    assert_eq!((&told["error"]["code"], &told["error"]["block"]), (&json!("isolation"), &json!("exec-3")), "{told}");
+    assert_eq!(told["blocks"][0]["status"], "SKIPPED", "{told}");
 }

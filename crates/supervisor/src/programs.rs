@@ -122,9 +122,9 @@ impl Programs {
         let mut bytes = 0;
         for allow in allowed {
             let program = look_at(allow)?;
-            // In a message each text has its length before it.
+            // In a message each text has its length before it, and so has the list of what it needs.
             let texts = [&program.name, &program.path].into_iter().chain(&program.further);
-            bytes += texts.map(|text| text.len() + size_of::<u64>()).sum::<usize>();
+            bytes += size_of::<u64>() + texts.map(|text| text.len() + size_of::<u64>()).sum::<usize>();
             if bytes > PROGRAM_PATHS_BYTES_MAX {
                 return Err(ProgramError::TooMany);
             }

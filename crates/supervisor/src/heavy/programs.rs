@@ -9,7 +9,7 @@ use runlet_proto::ids::RunId;
 use runlet_proto::worker::{self, Confinement, Task};
 use runlet_workflow::BlockConfig;
 
-use super::cause::{self, Killed};
+use super::cause::Killed;
 use super::workers::{Hungry, WorkerId};
 use crate::core::Core;
 use crate::inbound::{AttemptId, Inbound};
@@ -46,12 +46,7 @@ impl Core {
 
     /// A worker with programs has confined itself: it is told what waits for it, or why that is not executed.
     pub(super) fn ready_with_programs(&mut self, worker: WorkerId, confinement: Confinement) {
-        let level = confinement.level();
-        let unfit = if level < self.level_required {
-            Some(cause::too_weak(level, self.level_required))
-        } else {
-            unfit(&confinement)
-        };
+        let unfit = unfit(&confinement, self.level_required);
         let Some(found) = self.workers.get_mut(worker) else { return };
         found.confinement = Some(confinement);
         let Some(with) = &mut found.with_programs else { return };
@@ -100,7 +95,16 @@ impl Core {
 }
 
 /// Why a worker that is confined like this executes no programs.
-fn unfit(confinement: &Confinement) -> Option<Failure> {
+fn unfit(confinement: &Confinement, level_required: u8) -> Option<Failure> {
+    let level = confinement.level();
+    if level < level_required {
+        let message = format!(
+            "a worker with programs is confined at level {level} on this host, and level {level_required} is required of one"
+        );
+        return Some(Failure::workflow("isolation", message).with_help(
+            "such a worker keeps the root directory and reaches level 2; --require-isolation says how much is enough",
+        ));
+    }
     let missing = confinement.missing_for_programs();
     let message = format!("a program is executed in a worker only with {}", missing.join("; with "));
     (!missing.is_empty()).then(|| {
