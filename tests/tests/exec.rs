@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 use runlet_tests::process::Process;
@@ -348,4 +349,18 @@ fn where_more_is_required_than_a_worker_with_programs_has_none_is_executed() {
     let told = installation.json(&["inspect", &run]);
     assert_eq!((&told["error"]["code"], &told["error"]["block"]), (&json!("isolation"), &json!("exec-3")), "{told}");
     assert_eq!(told["blocks"][0]["status"], "SKIPPED", "{told}");
+}
+
+#[test]
+fn a_system_call_that_is_forbidden_ends_the_program() {
+    let Some(unshare) = ["/usr/bin/unshare", "/bin/unshare"].into_iter().find(|path| Path::new(path).is_file()) else {
+        return eprintln!("SKIPPED: needs a program that makes namespaces, such as unshare of util-linux");
+    };
+    let installation = Installation::new();
+    let _supervisor = installation.supervisor_with(&["--allow-exec", unshare]);
+    installation.deploy("makes", &json!([{ "type": "exec", "parameter": { "argv": ["unshare", "--net", "true"] } }]));
+    let run = installation.run_detached("makes");
+    let _ = installation.wait_state(&run, "FAILED");
+    let told = installation.json(&["inspect", &run]);
+    assert!(matches!(told["error"]["code"].as_str(), Some("seccomp" | "isolation")), "{told}");
 }

@@ -7,10 +7,10 @@ use runlet_blocks::Assignment;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
 use runlet_proto::worker::{self, Confinement, Task};
-use runlet_workflow::BlockConfig;
 
 use super::cause::Killed;
 use super::workers::{Hungry, WorkerId};
+use crate::attempt::Active;
 use crate::core::Core;
 use crate::inbound::{AttemptId, Inbound};
 use crate::limits::PROGRAM_STOP_GRACE;
@@ -64,11 +64,12 @@ impl Core {
     /// Whether the worker of a run executes a program now.
     pub(super) fn runs_program(&self, run: RunId) -> bool {
         let Some(record) = self.runs.get(&run) else { return false };
-        let blocks = &record.program.definition.blocks;
-        let is_program = |id: &AttemptId| {
-            blocks.get(id.block.as_usize()).is_some_and(|block| matches!(block.config, BlockConfig::Exec(_)))
+        let programs: Vec<usize> = record.program.definition.programs().map(|(index, _)| index).collect();
+        let runs = |(id, active): (&AttemptId, &Active)| {
+            id.run == run && active.heavy && active.computing && programs.contains(&id.block.as_usize())
         };
-        self.attempts.iter().any(|(id, active)| id.run == run && active.heavy && active.computing && is_program(id))
+        // Most runs have none, and are not looked for among the attempts of all others.
+        !programs.is_empty() && self.attempts.iter().any(runs)
     }
 
     /// Ends the worker of a run, whose attempts were given up. A program that runs is asked to end before it is killed.
