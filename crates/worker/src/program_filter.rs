@@ -123,8 +123,9 @@ const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWNET,
 ];
 
-/// Requests of ioctl(2) that type at a terminal or choose whom the kernel signals about a descriptor.
-const REQUESTS: [u32; 4] = [0x5412, 0x541c, 0x8901, 0x8902];
+/// Requests of ioctl(2) that type at a terminal (`TIOCSTI`, `TIOCLINUX`), choose whom the kernel signals about a descriptor
+/// (`FIOSETOWN`, `SIOCSPGRP`) or change what a file is like (`FS_IOC_SETFLAGS`, `FS_IOC_FSSETXATTR`).
+const REQUESTS: [u32; 6] = [0x5412, 0x541c, 0x8901, 0x8902, 0x4008_6602, 0x401c_5820];
 
 /// `F_SETOWN_EX` of linux/fcntl.h.
 const F_SETOWN_EX: libc::c_int = 15;
