@@ -149,6 +149,9 @@ pub struct Confinement {
     /// It is in a control group of its own that limits its memory and its processes. A worker cannot see that and says no;
     /// who had it forked knows.
     pub cgroup_limits: bool,
+    /// The processes of its programs are counted by themselves and limited. A worker without programs has no processes to
+    /// count.
+    pub process_limit: bool,
 }
 
 /// Kinds of namespaces (namespaces(7)) in which a worker is apart from the supervisor.
@@ -192,6 +195,23 @@ impl Confinement {
     }
 }
 
+impl Confinement {
+    /// What a worker with programs lacks of what confines these; nothing of it can be done without.
+    #[must_use]
+    pub fn missing_for_programs(&self) -> Vec<&'static str> {
+        let needed = [
+            (self.seccomp, "a filter of system calls (seccomp)"),
+            (self.landlock_abi > 0, "Landlock, without which a program could read every file"),
+            (
+                self.namespaces.pid,
+                "a namespace of processes, without which what a program starts could outlive its run",
+            ),
+            (self.process_limit, "a user namespace, by which the processes of a run are counted and limited"),
+        ];
+        needed.into_iter().filter(|(there, _)| !there).map(|(_, what)| what).collect()
+    }
+}
+
 /// Environment of a zygote, all there is of it. Its allocator is to take memory as it is needed, so that a limit on what a
 /// worker may take beyond what it has is exact.
 pub const ZYGOTE_ENVIRONMENT: [(&str, &str); 2] =
@@ -201,7 +221,7 @@ pub const ZYGOTE_ENVIRONMENT: [(&str, &str); 2] =
 pub const ZYGOTE_GROUPS: &str = "RUNLET_GROUPS";
 
 /// What the zygote is told: fork a worker. The worker's end of its connection comes with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fork {
     /// Number of the worker, for the answer.
     pub worker: u64,
@@ -219,7 +239,7 @@ pub fn group_name(group: u32) -> String {
 }
 
 /// What a process is forked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Task {
     /// To execute the blocks of a run.
     Serve,
@@ -231,6 +251,29 @@ pub enum Task {
         /// Whether its system calls are filtered; without the filter what is behind it can be seen to hold.
         filtered: bool,
     },
+    /// To execute the blocks of a run of which some are programs: it may read and execute what these need, and start
+    /// processes.
+    ServePrograms(Programs),
+}
+
+/// What a worker may run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Programs {
+    /// The programs of the run's definition.
+    pub allowed: Vec<AllowedProgram>,
+    /// Processes that they may have at once, threads counted.
+    pub processes_max: u32,
+}
+
+/// A program that the operator allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowedProgram {
+    /// The name it has in definitions.
+    pub name: String,
+    /// Its file, an absolute path.
+    pub path: String,
+    /// What else it may read and execute, absolute paths of files and directories.
+    pub further: Vec<String>,
 }
 
 /// What the zygote answers. The process, as a pidfd (pidfd_open(2)), comes with it.
@@ -258,8 +301,8 @@ pub enum Forked {
     },
 }
 
-/// Exit codes of a worker by which the supervisor knows why it ended. No program of a user is executed in one, so nobody else
-/// chooses them.
+/// Exit codes of a worker by which the supervisor knows why it ended. A program that it runs is a process of its own, whose
+/// code the worker looks at, so nobody else chooses them.
 pub mod exit {
     /// Its work is done, or is no longer wanted.
     pub const DONE: i32 = 0;
@@ -285,6 +328,24 @@ pub mod exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_needs_all_of_what_confines_it() {
+        let namespaces = Namespaces { pid: true, ..Namespaces::default() };
+        let enough =
+            Confinement { seccomp: true, landlock_abi: 1, namespaces, process_limit: true, ..Confinement::default() };
+        assert!(enough.missing_for_programs().is_empty());
+        for (confinement, named) in [
+            (Confinement { seccomp: false, ..enough }, "seccomp"),
+            (Confinement { landlock_abi: 0, ..enough }, "Landlock"),
+            (Confinement { namespaces: Namespaces::default(), ..enough }, "namespace of processes"),
+            (Confinement { process_limit: false, ..enough }, "user namespace"),
+        ] {
+            let missing = confinement.missing_for_programs();
+            assert!(missing.len() == 1 && missing[0].contains(named), "{missing:?}");
+        }
+        assert_eq!(Confinement::default().missing_for_programs().len(), 4);
+    }
 
     #[test]
     fn a_level_needs_all_that_is_below_it() {

@@ -1,9 +1,9 @@
 //! The real `runlet` binary with a state directory of its own: started, asked, and killed as a user would.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -122,6 +122,19 @@ impl Installation {
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).expect("a file in the test's own folder");
+        path
+    }
+
+    /// Writes a file that everybody may execute, and be it as another user.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn program(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.write(name, text);
+        for path in [self.folder.path(), &path] {
+            std::fs::set_permissions(path, Permissions::from_mode(0o755)).expect("the test's own files");
+        }
         path
     }
 

@@ -126,7 +126,9 @@ fn what_a_killed_supervisor_left_in_groups_is_ended_by_the_next_one() {
     let next = installation.supervisor();
     next.wait_line("what was left", |line| line.contains("left control groups behind").then_some(()));
     assert_eq!(left.wait().expect("it is ours").signal(), Some(Signal::SIGKILL as i32));
-    assert_eq!(cgroup::below(&workers_in(group)), Vec::<PathBuf>::new());
+    // Two workers wait, in groups that are new.
+    let groups = cgroup::below(&workers_in(group));
+    assert!(groups.len() <= 2 && !groups.iter().any(|group| cgroup::is_frozen(group)), "{groups:?}");
     installation.deploy("short", &program("short", "1 + 1"));
     assert_eq!(installation.ok(&["run", "short"]).trim(), "2");
 }

@@ -1,13 +1,13 @@
 //! Workers that do what none must (`crates/hostile`): why each ended is told exactly, nobody else notices, and no process is
 //! left behind. As root and as an ordinary user, for the confinement of a worker differs.
 
-use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 use runlet_tests::process::Exit;
 use runlet_tests::runlet::{Installation, Running, built};
+use runlet_tests::system::{processes_called, wait_none_called};
 use runlet_tests::upstream::{Gate, Page, Reply, Upstream};
 use runlet_tests::wait::wait_until;
 use serde_json::{Value, json};
@@ -136,22 +136,8 @@ impl Arena {
         assert!(!processes_called(&self.name).is_empty(), "there were processes to be looked for");
         self.running.supervisor.signal(Signal::SIGTERM);
         assert_eq!(self.running.supervisor.wait_exit(), Exit::Code(0));
-        wait_until(&format!("no process to be left; there are {:?}", processes_called(&self.name)), || {
-            processes_called(&self.name).is_empty().then_some(())
-        });
+        wait_none_called(&self.name);
     }
-}
-
-/// Process ids of all that live under this name.
-fn processes_called(name: &str) -> Vec<u32> {
-    let entries = fs::read_dir("/proc").expect("there is /proc");
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let is_called = |pid: &u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        stat.contains(&format!("({name})")) && !matches!(state, None | Some('Z' | 'X'))
-    };
-    pids.filter(is_called).collect()
 }
 
 /// Runs a scenario as the user of the test, and if that is root as another as well.

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, chown, geteuid};
 use runlet_tests::process::Process;
 use runlet_tests::runlet::{Installation, binary, code};
+use runlet_tests::system::tool;
 use runlet_tests::wait::wait_until;
 use serde_json::{Value, json};
 
@@ -46,6 +47,7 @@ fn the_doctor_finds_what_the_workers_of_a_supervisor_have() {
     let finished = installation.cli(&["doctor", "-o", "json"]);
     let report = examined(&finished.stdout);
     let enough = report["level"].as_u64() >= report["levelRequired"].as_u64();
+    assert!(report["missingForPrograms"].is_array(), "{report}");
     finished.expect_code(if enough { code::OK } else { code::FAILED }, "doctor");
     assert!(installation.cli(&["doctor"]).stdout.contains("prevented"));
 
@@ -194,11 +196,19 @@ fn where_namespaces_are_refused_a_worker_has_the_rest_and_the_doctor_says_so() {
     let level = if report["layers"]["landlockAbi"].as_u64() > Some(0) { 2 } else { 1 };
     assert_eq!(report["level"], level, "{report}");
     assert!(level == 1 || finished.stdout.contains("CAP_SYS_ADMIN"), "{report}");
+    let missing = report["missingForPrograms"].as_array().expect("a list");
+    assert!(missing.iter().any(|it| it.as_str().is_some_and(|it| it.contains("namespace of processes"))), "{report}");
 
-    let supervisor = contained(&["supervisor", "--require-isolation", "1"]);
+    let allowed = format!("shell={}", tool("sh"));
+    let supervisor = contained(&["supervisor", "--require-isolation", "1", "--allow-exec", &allowed]);
     supervisor.wait_line("ready", |line| line.starts_with("ready ").then_some(()));
     installation.deploy("one", &program("one", "40 + 2"));
     assert_eq!(installation.ok(&["run", "one"]).trim(), "42");
+    // A program is executed only where nothing of it can be left behind.
+    installation.deploy("runs", &json!([{ "type": "exec", "parameter": { "argv": ["shell", "-c", "echo 1"] } }]));
+    let refused = installation.cli(&["run", "runs"]);
+    refused.expect_code(code::FAILED, "a program without a namespace of processes");
+    assert!(refused.stderr.contains("namespace of processes"), "{refused:?}");
 }
 
 #[test]

@@ -15,7 +15,11 @@ pub fn allowed_call(definition: &Definition, block: BlockIndex, call: Call) -> O
             Some(Call::Fetch(fetch::restricted(config, definition, call)))
         }
         (
-            BlockConfig::Hook(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) | BlockConfig::Response(_),
+            BlockConfig::Hook(_)
+            | BlockConfig::HtmlScraper(_)
+            | BlockConfig::Transform(_)
+            | BlockConfig::Exec(_)
+            | BlockConfig::Response(_),
             Call::Fetch(_),
         ) => None,
     }

@@ -13,7 +13,7 @@ use crate::for_each::{ForEach, Progress};
 use crate::limits::BRIEF_BYTES_MAX;
 use crate::output::Output;
 use crate::prepared::{Prepared, prepared};
-use crate::{fetch, hook, html_scraper, response, template, transform};
+use crate::{exec, fetch, hook, html_scraper, response, template, transform};
 
 /// What is to be executed.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Execution {
         !block.has_templates()
             && match &block.config {
                 BlockConfig::Hook(_) | BlockConfig::Fetch(_) | BlockConfig::Response(_) => true,
-                BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) => false,
+                BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) | BlockConfig::Exec(_) => false,
             }
     }
 
@@ -259,6 +259,7 @@ impl Subject {
             BlockConfig::Hook(_)
             | BlockConfig::HtmlScraper(_)
             | BlockConfig::Transform(_)
+            | BlockConfig::Exec(_)
             | BlockConfig::Response(_) => false,
         }
     }
@@ -279,6 +280,9 @@ impl Subject {
                 html_scraper::execute(rules.as_ref().map_err(Clone::clone)?, input, calls).map(Pass::Done)
             }
             (BlockConfig::Transform(config), _) => transform::execute(config, input).map(Pass::Done),
+            (BlockConfig::Exec(config), _) => {
+                exec::execute(config, &self.definition.limits, input, scope, calls).map(Pass::Done)
+            }
             (BlockConfig::Response(config), Prepared::Response(prepared)) => {
                 response::execute(config, prepared, input, scope, calls).map(Pass::Done)
             }
@@ -297,6 +301,7 @@ impl Subject {
                 BlockConfig::Hook(_)
                 | BlockConfig::HtmlScraper(_)
                 | BlockConfig::Transform(_)
+                | BlockConfig::Exec(_)
                 | BlockConfig::Response(_),
                 Answer::Fetch(_),
             ) => Err(Failure::workflow("internal", "an answer came to a block that makes no calls")),

@@ -11,6 +11,7 @@ pub mod output;
 
 mod allowed;
 mod caught;
+mod exec;
 mod fetch;
 mod for_each;
 mod header;
@@ -24,7 +25,7 @@ mod transform;
 mod wire;
 
 pub use allowed::allowed_call;
-pub use calls::{Calls, Interrupted};
+pub use calls::{Calls, Interrupted, ProgramEnd, ProgramError, ProgramHow, ProgramRun};
 pub use caught::caught;
 pub use execution::{Assignment, CallId, Execution, Outcome, Resume, Step, Weight};
 pub use output::Output;

@@ -16,7 +16,7 @@ pub const FOR_EACH_OUTPUT_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Blocks whose derived forms (compiled selectors, ready requests and replies) one thread keeps.
 pub const PREPARED_MAX: usize = 1_024;
 
-/// First characters of a body shown in the message of a failed fetch.
+/// First characters of a body shown in the message of a failed fetch, of a line in that of a failed program.
 pub const EXCERPT_CHARS_MAX: usize = 200;
 
 /// Deepest nesting of elements a page may have. The parser looks through all open elements at most tags, so deeper
@@ -54,6 +54,9 @@ pub const ELEMENTS_PER_TICK: usize = 64;
 
 /// Bytes of headers a reply may have.
 pub const REPLY_HEADER_BYTES_MAX: usize = 64 * 1024;
+
+/// Most bytes a program may write to its standard output: a little less than a frame carries.
+pub const PROGRAM_OUTPUT_BYTES_MAX: usize = 15 * 1024 * 1024;
 
 /// Memory the output of a `transform` may take, in bytes: a little less than a frame carries.
 pub const TRANSFORMED_BYTES_MAX: usize = 15 * 1024 * 1024;

@@ -52,7 +52,7 @@ impl Handoff {
 
 /// As [`Handoff::send`], on any end.
 fn send_to<T: Serialize>(socket: &OwnedFd, message: &T, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let mut frame = Vec::with_capacity(HANDOFF_BYTES_MAX);
+    let mut frame = Vec::new();
     encode_frame(message, &mut frame).map_err(io::Error::other)?;
     if frame.len() > HANDOFF_BYTES_MAX {
         return Err(io::ErrorKind::InvalidInput.into());

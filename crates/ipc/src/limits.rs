@@ -19,8 +19,9 @@ pub const CONNECT_HANDSHAKE_MS_MAX: u64 = 5_000;
 /// Longest path of a Unix socket, in bytes, without the terminating zero (unix(7), `sun_path`).
 pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-/// Longest message of a [`crate::handoff::Handoff`], in bytes.
-pub(crate) const HANDOFF_BYTES_MAX: usize = 256;
+/// Longest message of a [`crate::handoff::Handoff`], in bytes: the paths of what a worker with programs may read are the
+/// longest there is to be said.
+pub(crate) const HANDOFF_BYTES_MAX: usize = 8 * 1024;
 
 /// Descriptors of one blocking connection that may wait to be taken; a further one is closed.
 pub(crate) const DESCRIPTORS_MAX: usize = 4;

@@ -8,6 +8,7 @@ use runlet_proto::worker::Confinement;
 
 use crate::heavy::cgroup::Choice;
 use crate::limits;
+use crate::programs::AllowProgram;
 
 /// Configuration of a supervisor.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct Config {
     pub level_required: u8,
     /// Where workers get control groups of their own.
     pub cgroup: Choice,
+    /// The programs that `exec` blocks may run.
+    pub allowed: Vec<AllowProgram>,
     /// How long live runs may go on after the signal to stop.
     pub drain: Duration,
     /// Called when the last live run has ended and nothing is to be done: gives freed memory back to the system.
@@ -47,6 +50,7 @@ impl Config {
             zygote: None,
             level_required: Confinement::LEVEL_REQUIRED,
             cgroup: Choice::Off,
+            allowed: Vec::new(),
             drain: Duration::from_secs(30),
             release_memory: None,
         }

@@ -17,6 +17,7 @@ use crate::inbound::{ConnectionId, Inbound};
 use crate::lane::Overran;
 use crate::outbox::Outbox;
 use crate::pool::Pool;
+use crate::programs::Programs;
 use crate::registry::Registry;
 use crate::run_id::RunIds;
 use crate::run_record::{RequestId, RunRecord};
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) state_id: String,
     /// Lowest level of isolation at which a heavy run is executed.
     pub(crate) level_required: u8,
+    /// The programs that `exec` blocks may run.
+    pub(crate) programs: Programs,
     pub(crate) fetcher: Fetcher,
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     pub(crate) route_watchers: Vec<RequestId>,
@@ -141,10 +144,11 @@ impl Core {
             Inbound::Overran { attempt, dropped } => self.overran(attempt, dropped),
             Inbound::Log { attempt, level, text } => self.log(attempt, level, text),
             Inbound::Forked { forked, process } => self.forked(forked, process),
-            Inbound::ZygoteLost { error } => self.zygote_lost(error),
+            Inbound::ZygoteLost { kind, error } => self.zygote_lost(kind, error),
             Inbound::FromWorker { worker, heard } => self.heard_from_worker(worker, heard),
             Inbound::WorkerClosed { worker, error } => self.worker_closed(worker, error),
             Inbound::WorkerOverdue { worker } => self.worker_overdue(worker),
+            Inbound::GraceOver { worker } => self.grace_over(worker),
             Inbound::WorkerExited { worker, exit } => self.worker_exited(worker, exit),
             Inbound::Shutdown => {
                 self.phase = match self.phase {

@@ -22,6 +22,7 @@ use crate::lane::Overran;
 use crate::limits::{FLUSH_DEADLINE, INBOUND_BATCH, INBOUND_MAX, RELEASE_MEMORY_AFTER};
 use crate::listen::accept_connections;
 use crate::pool::Pool;
+use crate::programs::{ProgramError, Programs};
 use crate::registry::Registry;
 use crate::run_id::RunIds;
 
@@ -37,6 +38,9 @@ pub enum Error {
     /// The HTTP client could not be made.
     #[error(transparent)]
     Fetch(#[from] runlet_fetch::ConfigError),
+    /// A program that is allowed cannot be run.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
 }
 
 /// Runs a supervisor until SIGTERM or SIGINT, and then until its live runs have ended or `config.drain` is over; a second
@@ -94,6 +98,7 @@ fn new_core(config: &Config, loop_queue: &mpsc::Sender<Inbound>) -> Result<Core,
         overran: Overran::default(),
         state_id: leftovers::id_of(&config.state),
         level_required: config.level_required,
+        programs: Programs::load(&config.allowed)?,
         fetcher,
         connections: HashMap::new(),
         route_watchers: Vec::new(),

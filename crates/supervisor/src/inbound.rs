@@ -14,6 +14,7 @@ use runlet_proto::worker::Forked;
 use crate::heavy::link::Heard;
 use crate::heavy::process::Exit;
 use crate::heavy::workers::WorkerId;
+use crate::heavy::zygote::Kind;
 use crate::outbox::Outbox;
 
 /// Numbers the control connections of one supervisor.
@@ -51,14 +52,16 @@ pub(crate) enum Inbound {
     Log { attempt: AttemptId, level: LogLevel, text: String },
     /// The zygote forked a worker, or could not.
     Forked { forked: Forked, process: Option<OwnedFd> },
-    /// The zygote is gone.
-    ZygoteLost { error: Option<std::io::Error> },
+    /// The zygote of this kind is gone.
+    ZygoteLost { kind: Kind, error: Option<std::io::Error> },
     /// A worker said something.
     FromWorker { worker: WorkerId, heard: Heard },
     /// A worker's connection ended; by what it sent, if there is an error.
     WorkerClosed { worker: WorkerId, error: Option<String> },
     /// A worker's connection ended a while ago, and its process has not.
     WorkerOverdue { worker: WorkerId },
+    /// A worker was asked to end a while ago.
+    GraceOver { worker: WorkerId },
     /// A worker's process ended.
     WorkerExited { worker: WorkerId, exit: Exit },
     /// The process was asked to stop.

@@ -143,6 +143,7 @@ pub(crate) fn reason(program: Option<&Program>, index: usize, lane: Lane, moved:
     let (read, planned) = (program.definition.blocks.get(index)?, program.plan.blocks.get(index)?);
     let reason = match (&read.config, lane, program.definition.isolation) {
         (BlockConfig::Hook(_), _, _) => "it starts the run",
+        (BlockConfig::Exec(_), Lane::Heavy, _) => "a program that the operator allows runs in processes of its own",
         (BlockConfig::Transform(_), Lane::Heavy, _) => "a program may loop for ever or take any memory",
         (_, Lane::Heavy, _) => "the workflow says `isolation: process`",
         (_, Lane::Light, _) if planned.brief => "it takes microseconds",

@@ -117,6 +117,13 @@ pub(crate) const HEAVY_CPU_S_DEFAULT: u64 = 60;
 /// Memory that all heavy runs together may be allowed unless the configuration says otherwise: 4 GiB.
 pub(crate) const HEAVY_MEMORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
+/// Bytes of the names and paths of all programs that are allowed, lengths counted: those of one workflow fit the message that
+/// has its worker forked.
+pub(crate) const PROGRAM_PATHS_BYTES_MAX: usize = 7 * 1024;
+
+/// How long a program may take to end once it was asked to; then it is killed.
+pub(crate) const PROGRAM_STOP_GRACE: Duration = Duration::from_secs(2);
+
 /// How long processes that an earlier supervisor left behind may take to end once they were killed.
 pub(crate) const LEFTOVERS_END_WITHIN: Duration = Duration::from_secs(2);
 

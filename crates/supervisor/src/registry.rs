@@ -89,9 +89,11 @@ impl Registry {
 pub(crate) fn hooks(definition: &Definition) -> impl Iterator<Item = &Hook> {
     definition.blocks.iter().filter_map(|block| match &block.config {
         BlockConfig::Hook(hook) => Some(hook),
-        BlockConfig::Fetch(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) | BlockConfig::Response(_) => {
-            None
-        }
+        BlockConfig::Fetch(_)
+        | BlockConfig::HtmlScraper(_)
+        | BlockConfig::Transform(_)
+        | BlockConfig::Exec(_)
+        | BlockConfig::Response(_) => None,
     })
 }
 
@@ -131,10 +133,10 @@ fn plan_block(block: &Block, isolation: Isolation) -> PlanBlock {
     let harmless = match &block.config {
         BlockConfig::Hook(_) => true,
         BlockConfig::Response(_) => Execution::starts_brief(block),
-        BlockConfig::Fetch(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) => false,
+        BlockConfig::Fetch(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) | BlockConfig::Exec(_) => false,
     };
-    // A program of the author's choosing never runs where others do.
-    let is_program = matches!(block.config, BlockConfig::Transform(_));
+    // A program, whoever chose it, never runs where others do.
+    let is_program = matches!(block.config, BlockConfig::Transform(_) | BlockConfig::Exec(_));
     let heavy = is_program || (isolation == Isolation::Process && !harmless);
     PlanBlock {
         id: block.id.as_str().into(),

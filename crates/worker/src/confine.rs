@@ -18,12 +18,12 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, chdir, geteuid, getpgid, setgroups, setresgid, setresuid};
-use runlet_proto::worker::{Confinement, Namespaces, exit};
+use runlet_proto::worker::{Confinement, Namespaces, Programs, exit};
 
 use crate::filter::Filter;
-use crate::limits::{DESCRIPTORS_MAX, STACK_BYTES_MAX};
+use crate::limits::{DESCRIPTORS_MAX, PROGRAM_DESCRIPTORS_MAX, STACK_BYTES_MAX};
 use crate::namespaces::{Shared, is_closed};
-use crate::{memory, sys};
+use crate::{memory, profile, program_filter, sys};
 
 /// The user and group that everybody may be and nobody owns anything as: `nobody` and `nogroup` of Debian, and the kernel's
 /// own overflow ids (proc_sys_kernel(5)).
@@ -88,6 +88,8 @@ pub(crate) struct Birth<'a> {
     pub(crate) data_bytes: u64,
     /// What filters its system calls. Only a worker that tries what is behind the filter has none.
     pub(crate) filter: Option<&'a Filter>,
+    /// The programs it is to run, if any.
+    pub(crate) programs: Option<&'a Programs>,
 }
 
 /// Gives up everything but `socket`.
@@ -99,7 +101,7 @@ pub(crate) fn confine(socket: OwnedFd, birth: Birth<'_>) -> Result<(UnixStream, 
     let shared = birth.shared.namespaces;
     let mut namespaces = Namespaces { pid: shared.pid || birth.first, ..shared };
     // First, while it has the privileges and the descriptor for it.
-    namespaces.mount = birth.shared.enter_empty_root();
+    namespaces.mount = birth.programs.is_none() && birth.shared.enter_empty_root();
     let socket = sys::keep_only(socket, birth.null).map(UnixStream::from).map_err(at(Step::Descriptors))?;
     // It cannot lead anywhere a file can be opened; where it fails that harms nothing.
     let _ = chdir("/");
@@ -108,8 +110,16 @@ pub(crate) fn confine(socket: OwnedFd, birth: Birth<'_>) -> Result<(UnixStream, 
     if birth.first {
         sys::end_by_signals();
     }
-    limit_resources().map_err(at(Step::Limits))?;
+    if birth.programs.is_some() {
+        profile::lead(&socket).map_err(at(Step::Descriptors))?;
+    }
+    limit_resources(birth.programs).map_err(at(Step::Limits))?;
     let other_user = become_nobody().map_err(at(Step::User))?;
+    let process_limit = match birth.programs {
+        Some(programs) => profile::limit_processes(programs).map_err(at(Step::Limits))?,
+        None => false,
+    };
+    namespaces.user |= process_limit;
     if namespaces.user {
         // Those it has in its user namespace.
         sys::drop_capabilities().map_err(at(Step::Privileges))?;
@@ -122,10 +132,14 @@ pub(crate) fn confine(socket: OwnedFd, birth: Birth<'_>) -> Result<(UnixStream, 
         return Err(at(Step::Parent)(io::ErrorKind::NotFound.into()));
     }
     memory::end_when_refused();
-    let landlock_abi = shut_off_files_and_network();
-    let seccomp = birth.filter.is_some_and(filter_system_calls);
+    let landlock_abi = shut_off_files_and_network(birth.programs);
+    let seccomp = match birth.programs {
+        Some(_) => program_filter::install().is_ok() && program_filter::holds(),
+        None => birth.filter.is_some_and(filter_system_calls),
+    };
     let data_bytes = birth.data_bytes;
-    let confinement = Confinement { seccomp, landlock_abi, other_user, namespaces, cgroup_limits: false };
+    let confinement =
+        Confinement { seccomp, landlock_abi, other_user, namespaces, cgroup_limits: false, process_limit };
     Ok((socket, Confined { confinement, data_bytes }))
 }
 
@@ -134,14 +148,20 @@ fn filter_system_calls(filter: &Filter) -> bool {
     filter.install().is_ok() && getpgid(None) == Err(Errno::EPERM)
 }
 
-fn limit_resources() -> io::Result<()> {
+fn limit_resources(programs: Option<&Programs>) -> io::Result<()> {
+    let descriptors_max = match programs {
+        Some(_) => PROGRAM_DESCRIPTORS_MAX,
+        None => {
+            setrlimit(Resource::RLIMIT_NPROC, 0, 0)?;
+            DESCRIPTORS_MAX
+        }
+    };
     for (resource, most) in [
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_FSIZE, 0),
         (Resource::RLIMIT_MEMLOCK, 0),
         (Resource::RLIMIT_MSGQUEUE, 0),
-        (Resource::RLIMIT_NPROC, 0),
-        (Resource::RLIMIT_NOFILE, DESCRIPTORS_MAX),
+        (Resource::RLIMIT_NOFILE, descriptors_max),
         (Resource::RLIMIT_STACK, STACK_BYTES_MAX),
     ] {
         setrlimit(resource, most, most)?;
@@ -171,16 +191,19 @@ fn become_nobody() -> io::Result<bool> {
     Ok(true)
 }
 
-/// Denies every file, every TCP port, abstract Unix sockets, and signals to anybody outside. The version of the interface
-/// that is in force, 0 if none.
-fn shut_off_files_and_network() -> u8 {
-    let enforced = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(LANDLOCK_ABI))
-        .and_then(|rules| rules.handle_access(AccessNet::from_all(LANDLOCK_ABI)))
-        .and_then(|rules| rules.scope(Scope::from_all(LANDLOCK_ABI)))
-        .and_then(Ruleset::create)
-        .and_then(landlock::RulesetCreated::restrict_self);
+/// Denies every file but those of programs, every TCP port, abstract Unix sockets, and signals to anybody outside. The
+/// version of the interface that is in force, 0 if none.
+fn shut_off_files_and_network(programs: Option<&Programs>) -> u8 {
+    let enforced = match programs {
+        Some(programs) => profile::show_files(programs, LANDLOCK_ABI),
+        None => Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(AccessFs::from_all(LANDLOCK_ABI))
+            .and_then(|rules| rules.handle_access(AccessNet::from_all(LANDLOCK_ABI)))
+            .and_then(|rules| rules.scope(Scope::from_all(LANDLOCK_ABI)))
+            .and_then(Ruleset::create)
+            .and_then(landlock::RulesetCreated::restrict_self),
+    };
     let Ok(status) = enforced else { return 0 };
     if std::fs::File::open("/").is_ok() {
         return 0;

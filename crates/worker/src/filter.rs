@@ -68,7 +68,7 @@ const ALLOWED: &[c_long] = &[
 ];
 
 /// What no program comes to by accident.
-const FATAL: &[c_long] = &[
+pub(crate) const FATAL: &[c_long] = &[
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
@@ -148,7 +148,11 @@ fn either(mut first: BpfProgram, second: BpfProgram) -> BpfProgram {
     first
 }
 
-fn program(
+/// The filter in the form that the kernel takes.
+///
+/// # Errors
+/// When it is wrong, or the architecture is unknown.
+pub(crate) fn program(
     rules: BTreeMap<c_long, Vec<SeccompRule>>,
     otherwise: SeccompAction,
     matched: SeccompAction,
@@ -157,7 +161,10 @@ fn program(
 }
 
 /// That the argument, counted from 0, has the value.
-fn argument_is(at: u8, value: i64) -> Result<SeccompRule, FilterError> {
+///
+/// # Errors
+/// When there is no such argument.
+pub(crate) fn argument_is(at: u8, value: i64) -> Result<SeccompRule, FilterError> {
     let condition = SeccompCondition::new(at, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value.cast_unsigned())?;
     Ok(SeccompRule::new(vec![condition])?)
 }

@@ -13,7 +13,7 @@ use crate::sys::{self, Forking, Side};
 #[derive(Debug)]
 pub(crate) struct Means {
     clone3: bool,
-    /// Whether there can be pid namespaces.
+    /// Whether there can be pid namespaces; each fork says whether it wants one.
     pub(crate) pid_namespace: bool,
 }
 
@@ -32,17 +32,18 @@ impl Means {
     /// # Errors
     /// Whatever clone3(2) or clone(2) say.
     pub(crate) fn fork_sibling(&self) -> io::Result<Side> {
-        sys::fork(&Forking { clone3: self.clone3, sibling: true, pid_namespace: false })
+        self.fork_worker(false, None)
     }
 
-    /// Forks a worker as a child of the caller's parent, in a control group if there is one and clone3(2) to say so. Where that
-    /// is refused it is not in the group: an ordinary user may lack the right to bring somebody there from here (cgroups(7)).
-    /// The supervisor looks into the group, and decides whether that is enough.
+    /// Forks a worker as a child of the caller's parent: as the first process of a pid namespace if that is asked for, and in a
+    /// control group if there is one and clone3(2) to say so. Where that is refused it is not in the group: an ordinary user may
+    /// lack the right to bring somebody there from here (cgroups(7)). The supervisor looks into the group, and decides whether
+    /// that is enough.
     ///
     /// # Errors
     /// Whatever clone3(2) or clone(2) say.
-    pub(crate) fn fork_worker(&self, group: Option<BorrowedFd<'_>>) -> io::Result<Side> {
-        let forking = Forking { clone3: self.clone3, sibling: true, pid_namespace: false };
+    pub(crate) fn fork_worker(&self, pid_namespace: bool, group: Option<BorrowedFd<'_>>) -> io::Result<Side> {
+        let forking = Forking { clone3: self.clone3, sibling: true, pid_namespace };
         let Some(group) = group.filter(|_| self.clone3) else { return sys::fork(&forking) };
         match sys::fork_into(&forking, group) {
             // There can be no further process here or there; another try would only hide that.

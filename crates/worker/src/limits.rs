@@ -3,6 +3,15 @@
 /// File descriptors a worker may have open at once: its socket, the null device thrice, and what a library opens for a moment.
 pub(crate) const DESCRIPTORS_MAX: u64 = 16;
 
+/// File descriptors a worker with programs may have open at once, and each of these.
+pub(crate) const PROGRAM_DESCRIPTORS_MAX: u64 = 256;
+
+/// Bytes of one line that a program writes to its standard error; the rest is cut off.
+pub(crate) const STDERR_LINE_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes read from a pipe at once, and what a pipe usually holds (pipe(7)).
+pub(crate) const PIPE_BYTES: usize = 64 * 1024;
+
 /// How far workers stand back for the supervisor, which answers others while they compute, and for whatever else the machine
 /// does: their nice value (setpriority(2)), and that of their session (sched(7), "The autogroup feature"). A tenth of the
 /// weight of a usual process; they have all of what nobody else wants.

@@ -4,19 +4,22 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use runlet_blocks::{Assignment, CallId, Calls, Execution, Interrupted, Outcome, Resume, Step, caught};
+use runlet_blocks::{
+    Assignment, CallId, Calls, Execution, Interrupted, Outcome, ProgramEnd, ProgramError, ProgramRun, Resume, Step,
+    caught,
+};
 use runlet_ipc::blocking::Connection;
 use runlet_ipc::{ReadError, WriteError};
 use runlet_proto::control::{LogLevel, SourceText};
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::{Attempt, BlockIndex};
 use runlet_proto::parcel::ParcelError;
-use runlet_proto::worker::{Begin, Ended, FromWorker, Program, ToWorker, exit};
+use runlet_proto::worker::{Begin, Ended, FromWorker, Program, Programs, ToWorker, exit};
 use runlet_workflow::Definition;
 
 use crate::confine::{Confined, limit_run};
-use crate::sys;
 use crate::zygote::Interceptor;
+use crate::{exec, sys};
 
 /// Why a worker ends before its socket does.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +38,16 @@ enum ServeError {
     Parcel(#[from] ParcelError),
 }
 
-/// Executes what comes over the socket until it ends. Returns the exit code of the process.
-pub(crate) fn serve(socket: UnixStream, confined: &Confined, intercept: Interceptor) -> i32 {
-    let mut worker = Worker { connection: Connection::over(socket), definition: None, intercept };
+/// Executes what comes over the socket until it ends, with these programs if there are any. Returns the exit code of the
+/// process.
+pub(crate) fn serve(
+    socket: UnixStream,
+    confined: &Confined,
+    programs: Option<Programs>,
+    intercept: Interceptor,
+) -> i32 {
+    let connection = Connection::over(socket);
+    let mut worker = Worker { connection, definition: None, programs, cpu_s_max: 0, intercept };
     match worker.run(confined) {
         Ok(()) => exit::DONE,
         Err(_) => exit::PROTOCOL,
@@ -46,7 +56,8 @@ pub(crate) fn serve(socket: UnixStream, confined: &Confined, intercept: Intercep
 
 /// Executes what comes over the socket as a run of this definition, without limits: to have done it once.
 pub(crate) fn rehearse(socket: UnixStream, source: &SourceText) {
-    let mut worker = Worker { connection: Connection::over(socket), definition: None, intercept: |_| None };
+    let connection = Connection::over(socket);
+    let mut worker = Worker { connection, definition: None, programs: None, cpu_s_max: 0, intercept: |_| None };
     // The end of the socket is the end of it.
     let _ = worker.work(source);
 }
@@ -54,6 +65,9 @@ pub(crate) fn rehearse(socket: UnixStream, source: &SourceText) {
 struct Worker {
     connection: Connection,
     definition: Option<Arc<Definition>>,
+    programs: Option<Programs>,
+    /// CPU time that each process of the run may use, in seconds.
+    cpu_s_max: u64,
     intercept: Interceptor,
 }
 
@@ -64,6 +78,7 @@ impl Worker {
         let ToWorker::Run(program) = first else { return Err(ServeError::Turn) };
         let Program { source, memory_bytes_max, cpu_s_max } = *program;
         limit_run(confined.data_bytes, memory_bytes_max, cpu_s_max)?;
+        self.cpu_s_max = cpu_s_max;
         self.work(&source)
     }
 
@@ -124,7 +139,8 @@ impl Worker {
     /// Goes on with an attempt and tells where it stopped. `None` if it ended.
     fn resume(&mut self, mut one: Attempting, resume: Resume) -> Result<Option<Attempting>, ServeError> {
         let (block, attempt) = (one.block, one.attempt);
-        let mut calls = WorkerCalls { connection: &mut self.connection, block, attempt };
+        let programs = self.programs.as_ref().map(|programs| (programs, self.cpu_s_max));
+        let mut calls = WorkerCalls { connection: &mut self.connection, block, attempt, programs };
         let step = caught(|| one.execution.resume(resume, &mut calls));
         let result = match step {
             Ok(Step::Wait(calls)) => {
@@ -161,6 +177,8 @@ struct WorkerCalls<'a> {
     connection: &'a mut Connection,
     block: BlockIndex,
     attempt: Attempt,
+    /// What it may run, and the CPU time that each process may use, in seconds.
+    programs: Option<(&'a Programs, u64)>,
 }
 
 impl Calls for WorkerCalls<'_> {
@@ -173,5 +191,10 @@ impl Calls for WorkerCalls<'_> {
         let log = FromWorker::Log { block: self.block, attempt: self.attempt, level, text: text.to_owned() };
         // A socket that is gone ends the worker at its next message.
         let _ = self.connection.send(&log);
+    }
+
+    fn run_program(&mut self, run: &ProgramRun<'_>) -> Result<ProgramEnd, ProgramError> {
+        let (programs, cpu_s_max) = self.programs.ok_or(ProgramError::NotHere)?;
+        exec::run(programs, run, cpu_s_max, &mut |line| self.log(LogLevel::Info, line))
     }
 }

@@ -1,11 +1,14 @@
 //! The system calls for which there is no safe wrapper; all `unsafe` of this crate.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use memmap2::MmapOptions;
+use nix::sys::signal::SigSet;
 use runlet_proto::worker::exit;
 
 /// The two sides of a fork.
@@ -245,6 +248,67 @@ pub(crate) fn idle_for_ever() -> ! {
         // SAFETY: waits.
         unsafe { libc::pause() };
     }
+}
+
+/// Lets these signals interrupt what waits, and nothing else. Not by ignoring them, which a program that is executed would
+/// inherit (execve(2)).
+pub(crate) fn only_interrupt(signals: &[libc::c_int]) {
+    for &signal in signals {
+        // SAFETY: the handler runs no code.
+        unsafe { libc::signal(signal, do_nothing as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+    }
+}
+
+extern "C" fn do_nothing(_signal: libc::c_int) {}
+
+/// Waits until something can be done with a descriptor, or a signal comes that is not in `blocked`.
+///
+/// # Errors
+/// Whatever ppoll(2) says, but for the signal.
+pub(crate) fn wait_for(descriptors: &mut [libc::pollfd], blocked: &SigSet) -> io::Result<()> {
+    let count = libc::nfds_t::try_from(descriptors.len()).map_err(io::Error::other)?;
+    let mask: &libc::sigset_t = blocked.as_ref();
+    // SAFETY: the descriptors are as many as is said, and they and the set outlive the call; without a time it waits.
+    let result = unsafe { libc::ppoll(descriptors.as_mut_ptr(), count, std::ptr::null(), std::ptr::from_ref(mask)) };
+    match io::Error::last_os_error() {
+        error if result < 0 && error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A child that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reaped {
+    pub(crate) pid: i32,
+    /// As wait(2) has it.
+    pub(crate) status: i32,
+    /// CPU time, user and system, of it and of those it waited for itself.
+    pub(crate) cpu: Duration,
+}
+
+/// Takes a child that has ended off the system's list; of a process that is first in its namespace, any orphan too. `None`
+/// when there is none, or, unless it is to `wait` for that, when none has ended.
+pub(crate) fn reap(wait: bool) -> Option<Reaped> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    let options = libc::__WALL | if wait { 0 } else { libc::WNOHANG };
+    loop {
+        // SAFETY: both places are of the size the kernel writes, and outlive the call.
+        let pid = unsafe { libc::wait4(-1, &raw mut status, options, usage.as_mut_ptr()) };
+        if pid > 0 {
+            // SAFETY: all bytes were zero, which is valid for this type, and the kernel has written it.
+            let usage = unsafe { usage.assume_init() };
+            return Some(Reaped { pid, status, cpu: time(usage.ru_utime) + time(usage.ru_stime) });
+        }
+        if pid == 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return None;
+        }
+    }
+}
+
+fn time(value: libc::timeval) -> Duration {
+    let seconds = u64::try_from(value.tv_sec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(value.tv_usec).unwrap_or(0))
 }
 
 /// Tries to become traceable by its parent.

@@ -71,14 +71,12 @@ pub fn run_with(intercept: Interceptor) -> Result<(), ZygoteError> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(ZygoteError::Process)?;
     let status = Status::open().map_err(ZygoteError::Process)?;
     let groups = Groups::of_environment();
-    let mut shared = Shared::enter();
+    let shared = Shared::enter();
     // In these namespaces, whose privileges an ordinary user needs for one of processes.
     let means = Means::find();
-    if let Some((pid, process)) = shared.enter_pid_namespace(&means, &handoff).map_err(ZygoteError::Init)? {
-        handoff.send(&Forked::Init { pid }, Some(process.as_fd())).map_err(ZygoteError::Socket)?;
-    }
     let filter = Filter::compile().ok();
-    let zygote = Zygote { handoff, status, null: null.into(), means, groups, shared, filter, intercept };
+    let null = null.into();
+    let mut zygote = Zygote { handoff, status, null, means, groups, shared, entered: false, filter, intercept };
     // After the namespaces, since a change of privileges clears it (PR_SET_PDEATHSIG(2const)).
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| ZygoteError::Bind(errno.into()))?;
     if getppid() != supervisor {
@@ -104,13 +102,15 @@ struct Zygote {
     means: Means,
     groups: Groups,
     shared: Shared,
+    /// Whether it has asked for a pid namespace.
+    entered: bool,
     /// Of the workers' system calls. Without it they say that they have none.
     filter: Option<Filter>,
     intercept: Interceptor,
 }
 
 impl Zygote {
-    fn serve(&self) -> Result<(), ZygoteError> {
+    fn serve(&mut self) -> Result<(), ZygoteError> {
         loop {
             let (Fork { worker, task, group }, socket) = match self.handoff.receive() {
                 Ok(Some((fork, Some(socket)))) => (fork, socket),
@@ -124,7 +124,12 @@ impl Zygote {
                 return Err(ZygoteError::Threads(seen.threads));
             }
             let group = group.and_then(|group| self.groups.open(group));
-            let (answer, process) = match self.means.fork_worker(group.as_ref().map(OwnedFd::as_fd)) {
+            let group = group.as_ref().map(OwnedFd::as_fd);
+            let with_programs = matches!(task, Task::ServePrograms(_));
+            if !with_programs {
+                self.enter_pid_namespace()?;
+            }
+            let (answer, process) = match self.means.fork_worker(with_programs && self.means.pid_namespace, group) {
                 Ok(Side::Child) => self.become_worker(socket, task, seen),
                 Ok(Side::Parent(pid, process)) => (Forked::Worker { worker, pid }, Some(process)),
                 // Without its first process a pid namespace takes no other (pid_namespaces(7)). A new zygote has a new one.
@@ -138,18 +143,37 @@ impl Zygote {
         }
     }
 
+    /// Before the first worker without programs: such workers share a pid namespace. Those with programs have one each, which
+    /// cannot be made any more from then on (unshare(2)), so nobody asks one zygote for both.
+    fn enter_pid_namespace(&mut self) -> Result<(), ZygoteError> {
+        if std::mem::replace(&mut self.entered, true) {
+            return Ok(());
+        }
+        let init = self.shared.enter_pid_namespace(&self.means, &self.handoff).map_err(ZygoteError::Init)?;
+        let Some((pid, process)) = init else { return Ok(()) };
+        self.handoff.send(&Forked::Init { pid }, Some(process.as_fd())).map_err(ZygoteError::Socket)
+    }
+
     /// The rest of the life of a forked process. What this owns is never dropped: its descriptors are something else then.
     fn become_worker(&self, socket: OwnedFd, task: Task, seen: Seen) -> ! {
         let code = self.null.try_clone().map_or(exit::DESCRIPTORS, |null| {
+            let programs = match &task {
+                Task::ServePrograms(programs) => Some(programs),
+                Task::Serve | Task::Try { .. } => None,
+            };
             let birth = Birth {
                 shared: &self.shared,
-                first: false,
+                first: programs.is_some() && self.means.pid_namespace,
                 null,
                 data_bytes: seen.data_bytes,
                 filter: self.filter.as_ref().filter(|_| !matches!(task, Task::Try { filtered: false, .. })),
+                programs,
             };
             match (confine::confine(socket, birth), task) {
-                (Ok((socket, confined)), Task::Serve) => serve::serve(socket, &confined, self.intercept),
+                (Ok((socket, confined)), Task::Serve) => serve::serve(socket, &confined, None, self.intercept),
+                (Ok((socket, confined)), Task::ServePrograms(programs)) => {
+                    serve::serve(socket, &confined, Some(programs), self.intercept)
+                }
                 (Ok((socket, confined)), Task::Try { act, .. }) => probe::attempt(socket, &confined, act),
                 (Err(error), _) => error.exit_code(),
             }

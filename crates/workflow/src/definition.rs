@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::block::BlockConfig;
+use crate::block::exec::Exec;
 use crate::limits;
 use crate::template::{Expression, JsonTemplate};
 
@@ -34,6 +35,20 @@ pub struct Definition {
     pub blocks: Vec<Block>,
 }
 
+impl Definition {
+    /// Its `exec` blocks, with their positions.
+    pub fn programs(&self) -> impl Iterator<Item = (usize, &Exec)> {
+        self.blocks.iter().enumerate().filter_map(|(index, block)| match &block.config {
+            BlockConfig::Exec(exec) => Some((index, exec)),
+            BlockConfig::Hook(_)
+            | BlockConfig::Fetch(_)
+            | BlockConfig::HtmlScraper(_)
+            | BlockConfig::Transform(_)
+            | BlockConfig::Response(_) => None,
+        })
+    }
+}
+
 /// Where blocks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
@@ -56,6 +71,8 @@ pub struct Limits {
     pub output_bytes: Option<u64>,
     /// Bytes that the blocks of one run may write to its log.
     pub log_bytes: Option<u64>,
+    /// Processes that its programs may have at once.
+    pub processes: Option<u32>,
 }
 
 /// One block.

@@ -19,5 +19,6 @@ pub use definition::{Block, Definition};
 pub use diagnostic::Diagnostic;
 pub use parse::conflict::hook_conflicts;
 pub use parse::parse;
+pub use parse::programs::programs_not_allowed;
 pub use schema::{schema, schema_text};
 pub use suggest::nearest;

@@ -30,6 +30,8 @@ pub const REDIRECTS_MAX: u16 = 50;
 pub const RUN_MEMORY_BYTES_MAX: u64 = 1024 * 1024 * 1024 * 1024;
 /// Largest limit of what a run may write to its log.
 pub const RUN_LOG_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Most processes that the programs of a run may have at once.
+pub const RUN_PROCESSES_MAX: u32 = 512;
 /// Largest request body a hook may take: it crosses to the supervisor in one frame of 16 MiB.
 pub const HOOK_BODY_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Largest body a fetch may take, after decompression.
@@ -77,6 +79,15 @@ pub const RETRY_DELAY_DEFAULT: Duration = Duration::from_millis(500);
 pub const RETRY_BACKOFF_DEFAULT: f64 = 2.0;
 /// `max_delay` of a retry policy.
 pub const RETRY_DELAY_MAX_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Processes that the programs of a run may have at once unless its workflow says otherwise.
+pub const RUN_PROCESSES_DEFAULT: u32 = 16;
+
+/// Most arguments of a program.
+pub const EXEC_ARGUMENTS_MAX: usize = 256;
+
+/// Longest arguments of a program together, in bytes: half of what the system takes as one (execve(2), `MAX_ARG_STRLEN`).
+pub const EXEC_ARGUMENTS_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest jq program, in bytes.
 pub const JQ_BYTES_MAX: usize = 64 * 1024;

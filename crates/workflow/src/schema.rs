@@ -91,6 +91,10 @@ fn block(name: &str, kind: &Kind) -> Value {
             required.push("parameter");
             object(&field::properties(kind.fields), &["url"])
         }
+        "exec" => {
+            required.push("parameter");
+            object(&field::properties(kind.fields), &["argv"])
+        }
         _ => object(&field::properties(kind.fields), &[]),
     };
     properties.insert("parameter".to_owned(), parameter);

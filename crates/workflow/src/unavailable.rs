@@ -4,7 +4,7 @@
 use crate::parse::report::Finding;
 
 /// Kinds of blocks.
-pub(crate) const BLOCK_KINDS: [&str; 6] = ["schedule", "memory", "send", "receive", "workflow", "exec"];
+pub(crate) const BLOCK_KINDS: [&str; 5] = ["schedule", "memory", "send", "receive", "workflow"];
 
 /// Fields of a definition.
 pub(crate) const DEFINITION_FIELDS: [&str; 2] = ["memory", "dependencies"];

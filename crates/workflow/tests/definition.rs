@@ -81,7 +81,7 @@ fn the_founding_example_means_what_it_says() {
 fn everything_the_object_form_says_is_read() {
     let definition = read(&json!({
         "$schema": "x", "name": "all", "description": "d", "priority": 0, "isolation": "thread", "timeout": "1m",
-        "concurrency": 8, "durability": "auto", "limits": { "memory": "256MiB", "cpu": "10s", "output": "1MiB", "log": "64KiB" }, "on_error": "skip",
+        "concurrency": 8, "durability": "auto", "limits": { "memory": "256MiB", "cpu": "10s", "output": "1MiB", "log": "64KiB", "processes": 3 }, "on_error": "skip",
         "blocks": [{
             "id": "page", "type": "fetch", "input": { "a": 1 }, "dependencies": [], "timeout": "5s", "when": "{{ input.a }}",
             "for_each": "{{ input.list }}", "parallel": 4,
@@ -105,6 +105,7 @@ fn everything_the_object_form_says_is_read() {
         (Some(256 << 20), Some(Duration::from_secs(10)))
     );
     assert_eq!((definition.limits.output_bytes, definition.limits.log_bytes), (Some(1 << 20), Some(64 << 10)));
+    assert_eq!(definition.limits.processes, Some(3));
     assert_eq!(definition.on_error, OnError::Skip);
     let block = &definition.blocks[0];
     assert_eq!(

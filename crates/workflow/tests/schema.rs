@@ -86,6 +86,9 @@ fn right_shapes_are_accepted_by_both() {
             "selector": "a", "name": "n", "extract": "value", "limit": 1, "offset": 0, "multiple": true, "trim": false,
         }] }]),
         json!([{ "type": "response", "status": "{{ input }}", "headers": {}, "body": null }]),
+        json!({ "limits": { "processes": 512 }, "blocks": [{ "type": "exec", "timeout": "1s", "parameter": {
+            "argv": ["jq", "{{ input }}"], "stdin": "text", "output": "text",
+        } }] }),
         json!([{ "type": "response", "parameter": { "status": 599, "header": [], "body": { "a": 1 } } }]),
     ];
     let validator = validator();
@@ -144,6 +147,12 @@ fn wrong_shapes_are_refused_by_both() {
         json!([{ "type": "response", "status": 99 }]),
         json!([{ "type": "response", "header": "json" }]),
         json!([{ "type": "schedule", "parameter": { "every": "5m" } }]),
+        json!([{ "type": "exec" }]),
+        json!([{ "type": "exec", "parameter": {} }]),
+        json!([{ "type": "exec", "parameter": { "argv": [] } }]),
+        json!([{ "type": "exec", "parameter": { "argv": "jq" } }]),
+        json!([{ "type": "exec", "parameter": { "argv": ["jq"], "stdin": "csv" } }]),
+        json!({ "blocks": [hook], "limits": { "processes": 513 } }),
     ];
     let validator = validator();
     for document in documents {

@@ -17,7 +17,8 @@ use runlet_proto::parcel::Part;
 use runlet_proto::probe::{Act, Tried};
 use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_proto::worker::{
-    Begin, Confinement, Ended, Forked, FromWorker, Namespaces, Payload, Program, Task, ToWorker, Values,
+    AllowedProgram, Begin, Confinement, Ended, Forked, FromWorker, Namespaces, Payload, Program, Programs, Task,
+    ToWorker, Values,
 };
 
 const RUN: RunId = RunId::from_u128(0x0193_2c07_1f3e_7abc_8def_0123_4567_89ab);
@@ -353,7 +354,14 @@ pub(super) fn to_worker() -> Vec<ToWorker> {
 
 fn confinement() -> Confinement {
     let namespaces = Namespaces { user: false, pid: true, mount: true, ipc: true, uts: true, net: false };
-    Confinement { seccomp: true, landlock_abi: 6, other_user: false, namespaces, cgroup_limits: true }
+    Confinement {
+        seccomp: true,
+        landlock_abi: 6,
+        other_user: false,
+        namespaces,
+        cgroup_limits: true,
+        process_limit: true,
+    }
 }
 
 pub(super) fn from_worker() -> Vec<FromWorker> {
@@ -376,7 +384,9 @@ pub(super) fn forked() -> Vec<Forked> {
 }
 
 pub(super) fn tasks() -> Vec<Task> {
-    vec![Task::Serve, Task::Try { act: Act::ConnectTcp { port: 4000 }, filtered: true }]
+    let allowed = vec![AllowedProgram { name: "n".into(), path: "/p".into(), further: vec!["/f".into()] }];
+    let trial = Task::Try { act: Act::ConnectTcp { port: 4000 }, filtered: true };
+    vec![Task::Serve, trial, Task::ServePrograms(Programs { allowed, processes_max: 3 })]
 }
 
 pub(super) fn acts() -> Vec<Act> {

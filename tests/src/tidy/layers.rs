@@ -80,7 +80,7 @@ const LAYERS: &[Layer] = &[
         package: "runlet-worker",
         ours: &["runlet-proto", "runlet-workflow", "runlet-ipc", "runlet-blocks"],
         never: &["tokio", "hyper", "reqwest", "redis", "rusqlite", "clap", "bincode"],
-        paths_never: &["TcpStream", "TcpListener", "UdpSocket", "std::process::Command", "std::thread"],
+        paths_never: &["TcpStream", "TcpListener", "UdpSocket", "std::thread"],
     },
     Layer {
         package: "runlet-gateway",

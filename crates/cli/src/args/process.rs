@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use runlet_proto::worker::Confinement;
+use runlet_supervisor::AllowProgram;
 use runlet_supervisor::cgroup::Choice;
 
 use super::{DEFAULT_LISTEN, duration, listen};
@@ -56,6 +57,15 @@ pub(crate) struct SupervisorOptions {
     pub(crate) require: RequireIsolation,
     #[command(flatten)]
     pub(crate) cgroup: UseCgroup,
+    /// Let `exec` blocks run this program: its name in definitions, its file, and further files or directories that it reads
+    /// or executes. Can be given more than once; in the environment `;` separates.
+    #[arg(
+        long = "allow-exec",
+        value_name = "[NAME=]PROGRAM[,PATH…]",
+        env = "RUNLET_ALLOW_EXEC",
+        value_delimiter = ';'
+    )]
+    pub(crate) allowed: Vec<AllowProgram>,
 }
 
 /// How far a worker must be confined.

@@ -8,7 +8,7 @@ use super::{CommandError, Setting};
 use crate::args::Doctor;
 use crate::doctor::groups::{Described, Found};
 use crate::doctor::host::Host;
-use crate::doctor::{Trial, level, probe};
+use crate::doctor::{Trial, level, probe, probe_programs};
 use crate::exit_code::ExitCode;
 use crate::output::{one, table};
 
@@ -24,6 +24,8 @@ pub(crate) struct Report {
     layers: Layers,
     /// Where workers have control groups of their own.
     cgroup: Described,
+    /// What workers with programs lack: without any of it, no program is executed.
+    missing_for_programs: Vec<&'static str>,
     acts: Vec<Attempted>,
     /// What to change on the host for the next level.
     advice: Vec<String>,
@@ -62,7 +64,8 @@ pub(crate) fn perform(here: &Setting, args: &Doctor) -> Result<ExitCode, Command
         message: format!("no worker could be made: {error}"),
         help: Some("a worker is made by clone3(2) or clone(2) with CLONE_PARENT and CLONE_PIDFD (Linux 5.2); a container's filter may refuse both".to_owned()),
     })?;
-    let report = report(&Host::look(), &groups, &trials, args.require.require_isolation);
+    let programs = probe_programs().unwrap_or_default();
+    let report = report(&Host::look(), &groups, &trials, &programs, args.require.require_isolation);
     one(here.format, &report, || {
         let advice = report.advice.iter().fold(String::new(), |text, line| text + "\nnext: " + line);
         table::facts(&rows(&report)) + &advice
@@ -71,11 +74,11 @@ pub(crate) fn perform(here: &Setting, args: &Doctor) -> Result<ExitCode, Command
     Ok(if enough { ExitCode::Ok } else { ExitCode::Failed })
 }
 
-fn report(host: &Host, groups: &Found, trials: &[Trial], level_required: u8) -> Report {
+fn report(host: &Host, groups: &Found, trials: &[Trial], programs: &Confinement, level_required: u8) -> Report {
     let achieved = level(trials);
     let first = trials.iter().find(|trial| trial.filtered);
     let confinement = first.map_or_else(Confinement::default, |trial| trial.confinement);
-    let Confinement { seccomp, landlock_abi, other_user, namespaces, cgroup_limits } = confinement;
+    let Confinement { seccomp, landlock_abi, other_user, namespaces, cgroup_limits, process_limit: _ } = confinement;
     let acts = trials.iter().map(|trial| {
         let by = trial.outcome.prevented_by();
         Attempted { act: trial.act.as_str(), filtered: trial.filtered, prevented: by.is_some(), by }
@@ -87,6 +90,7 @@ fn report(host: &Host, groups: &Found, trials: &[Trial], level_required: u8) -> 
         level_required,
         layers: Layers { seccomp, landlock_abi, other_user, namespaces: names(namespaces), cgroup_limits },
         cgroup: groups.describe(),
+        missing_for_programs: programs.missing_for_programs(),
         acts: acts.collect(),
         advice: host.advice(achieved, &confinement, &groups.advice()),
     }
@@ -112,6 +116,8 @@ fn rows(report: &Report) -> Vec<[String; 3]> {
     };
     let level = report.level.map_or_else(|| "none".to_owned(), |level| level.to_string());
     let enough = if report.level.is_some_and(|level| level >= report.level_required) { "enough" } else { "TOO LOW" };
+    let missing = &report.missing_for_programs;
+    let programs = if missing.is_empty() { String::new() } else { format!("without {}", missing.join("; ")) };
     let mut rows = vec![
         row("kernel", report.kernel.clone(), ""),
         row("user", user.to_owned(), ""),
@@ -120,6 +126,7 @@ fn rows(report: &Report) -> Vec<[String; 3]> {
         row("namespaces", spaces, ""),
         row("cgroup", group, report.cgroup.missing.as_deref().unwrap_or_default()),
         row("cgroup limits", yes(layers.cgroup_limits), ""),
+        row("programs", yes(report.missing_for_programs.is_empty()), &programs),
         row("level", format!("{level} of {}", Confinement::LEVEL_MAX), ""),
         row("required", report.level_required.to_string(), enough),
     ];

@@ -25,6 +25,7 @@ pub(crate) fn perform(args: Supervisor) -> Result<ExitCode, CommandError> {
     config.drain = args.options.drain;
     config.level_required = args.options.require.require_isolation;
     config.cgroup = args.options.cgroup.cgroup;
+    config.allowed = args.options.allowed;
     config.release_memory = Some(memory::release);
     // The running file, even if another has been installed in its place.
     config.zygote = Some(args.zygote.unwrap_or_else(|| PathBuf::from("/proc/self/exe")));
@@ -44,6 +45,10 @@ fn explained(error: &Error) -> CommandError {
         }
         Error::Bind(_) => Some("--state DIR chooses another directory"),
         Error::Fetch(_) => Some("the file is what --ca-file or RUNLET_CA_FILE names"),
+        Error::Program(_) => {
+            let help = "programs are allowed by --allow-exec or RUNLET_ALLOW_EXEC: correct what is said there, or leave it out";
+            return CommandError::Usage { message, help: Some(help.to_owned()) };
+        }
         Error::Runtime(_) => None,
     };
     CommandError::Failed { message, help: help.map(str::to_owned) }

@@ -41,6 +41,7 @@ pub(crate) fn perform(here: &Setting, args: Up) -> Result<ExitCode, CommandError
         drain: args.supervisor.drain,
         require_isolation: args.supervisor.require.require_isolation,
         cgroup: args.supervisor.cgroup.cgroup,
+        allowed: args.supervisor.allowed,
         listen: args.listen,
         sources: definitions,
         demo: args.demo,

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -17,7 +18,9 @@ use nix::unistd::Pid;
 use runlet_ipc::blocking::Connection;
 use runlet_ipc::handoff::Handoff;
 use runlet_proto::probe::{Act, Tried};
-use runlet_proto::worker::{Confinement, Fork, Forked, Task, ZYGOTE_ENVIRONMENT, ZYGOTE_GROUPS, exit};
+use runlet_proto::worker::{
+    Confinement, Fork, Forked, FromWorker, Programs, Task, ZYGOTE_ENVIRONMENT, ZYGOTE_GROUPS, exit,
+};
 use runlet_supervisor::cgroup::Group;
 
 use self::groups::Found;
@@ -74,13 +77,32 @@ pub(crate) fn probe(found: &mut Found) -> io::Result<Vec<Trial>> {
     let port = listener.local_addr()?.port();
     let _receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))?;
     let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-    let mut zygote = Zygote::start(found)?;
+    let mut zygote = Zygote::start(found.take())?;
     let acts = Act::all(port, own).into_iter();
     let twice = acts.flat_map(|act| [(act, true), (act, false)]);
     let promised = twice.filter(|(act, filtered)| act.prevented_from(*filtered).is_some());
     let trials = promised.map(|(act, filtered)| zygote.attempt(act, filtered)).collect();
     found.inhabited = zygote.group.as_ref().map(|_| zygote.inhabited);
     trials
+}
+
+/// How a worker with programs is confined.
+///
+/// # Errors
+/// When none can be made.
+pub(crate) fn probe_programs() -> io::Result<Confinement> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let programs = Programs { allowed: Vec::new(), processes_max: 1 };
+    // Another than that of the trials: one zygote makes one kind of worker.
+    let mut zygote = Zygote::start(None)?;
+    // It ends by itself with its connection, told nothing.
+    let _process = zygote.fork(Task::ServePrograms(programs), theirs)?;
+    let mut connection = Connection::over(ours);
+    connection.set_deadline(Some(Instant::now() + ACT_TIMEOUT));
+    match connection.receive::<FromWorker>() {
+        Ok(Some(FromWorker::Ready(confinement))) => Ok(confinement),
+        other => Err(io::Error::other(format!("a worker with programs did not say how it is confined: {other:?}"))),
+    }
 }
 
 /// The level that was achieved: what the workers report, as far as no act says otherwise. `None` if not even the lowest was.
@@ -105,9 +127,9 @@ struct Zygote {
 }
 
 impl Zygote {
-    fn start(found: &mut Found) -> io::Result<Self> {
+    fn start(group: Option<(PathBuf, Group)>) -> io::Result<Self> {
         let (ours, theirs) = Handoff::pair()?;
-        let (directory, group) = found.take().unzip();
+        let (directory, group) = group.unzip();
         let mut command = Command::new("/proc/self/exe");
         command
             .arg("zygote")
@@ -119,14 +141,18 @@ impl Zygote {
         Ok(Self { handoff: ours, process: command.spawn()?, workers: 0, group, inhabited: false })
     }
 
-    fn attempt(&mut self, act: Act, filtered: bool) -> io::Result<Trial> {
-        let (ours, theirs) = UnixStream::pair()?;
+    /// Has a worker forked that has this end of its connection: its process id, and a descriptor of it.
+    fn fork(&mut self, task: Task, theirs: UnixStream) -> io::Result<(i32, OwnedFd)> {
         self.workers += 1;
         let group = self.group.as_ref().map(Group::number);
-        let fork = Fork { worker: self.workers, task: Task::Try { act, filtered }, group };
-        self.handoff.send(&fork, Some(theirs.as_fd()))?;
+        self.handoff.send(&Fork { worker: self.workers, task, group }, Some(theirs.as_fd()))?;
         drop(theirs);
-        let (pid, process) = self.forked()?;
+        self.forked()
+    }
+
+    fn attempt(&mut self, act: Act, filtered: bool) -> io::Result<Trial> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let (pid, process) = self.fork(Task::Try { act, filtered }, theirs)?;
         let mut connection = Connection::over(ours);
         connection.set_deadline(Some(Instant::now() + ACT_TIMEOUT));
         let told = (connection.receive::<Tried>(), connection.receive::<Tried>());
@@ -184,8 +210,13 @@ mod tests {
 
     fn trial(act: Act, filtered: bool, outcome: Outcome) -> Trial {
         let namespaces = Namespaces { pid: true, mount: true, ipc: true, net: true, ..Namespaces::default() };
-        let confinement =
-            Confinement { seccomp: filtered, landlock_abi: 6, namespaces, cgroup_limits: true, other_user: true };
+        let confinement = Confinement {
+            seccomp: filtered,
+            landlock_abi: 6,
+            namespaces,
+            cgroup_limits: true,
+            ..Confinement::default()
+        };
         Trial { act, filtered, confinement, outcome }
     }
 

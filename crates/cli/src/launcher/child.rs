@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, getpid, getppid};
+use runlet_supervisor::AllowProgram;
 use runlet_supervisor::cgroup::Choice;
 use tokio::process::{ChildStdout, Command};
 use tokio::time::timeout;
@@ -39,6 +40,8 @@ pub(crate) enum Program {
         require_isolation: u8,
         /// Where workers get control groups.
         cgroup: Choice,
+        /// The programs that `exec` blocks may run.
+        allowed: Vec<AllowProgram>,
     },
     /// `runlet gateway`.
     Gateway {
@@ -62,12 +65,15 @@ impl Program {
         let mut command = Command::new(env::current_exe()?);
         command.arg(self.name()).env(LAUNCHER, getpid().to_string());
         match self {
-            Self::Supervisor { state, ca_file, threads, drain, require_isolation, cgroup } => {
+            Self::Supervisor { state, ca_file, threads, drain, require_isolation, cgroup, allowed } => {
                 command.arg("--state").arg(state).arg("--drain").arg(format!("{}ms", drain.as_millis()));
                 command.arg("--require-isolation").arg(require_isolation.to_string());
                 command.arg("--cgroup").arg(cgroup.to_string());
                 if let Some(file) = ca_file {
                     command.arg("--ca-file").arg(file);
+                }
+                for program in allowed {
+                    command.arg("--allow-exec").arg(program.to_string());
                 }
                 if let Some(threads) = threads {
                     command.arg("--threads").arg(threads.to_string());

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use runlet_proto::control::SourceText;
+use runlet_supervisor::AllowProgram;
 use runlet_supervisor::cgroup::Choice;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -48,6 +49,8 @@ pub(crate) struct Launch {
     pub(crate) require_isolation: u8,
     /// Where workers get control groups.
     pub(crate) cgroup: Choice,
+    /// The programs that `exec` blocks may run.
+    pub(crate) allowed: Vec<AllowProgram>,
     /// Where the gateway listens.
     pub(crate) listen: SocketAddr,
     /// What is deployed, checked already.
@@ -109,6 +112,7 @@ async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
         drain: launch.drain,
         require_isolation: launch.require_isolation,
         cgroup: launch.cgroup.clone(),
+        allowed: launch.allowed.clone(),
     };
     let sources: Arc<[SourceText]> = std::mem::take(&mut launch.sources).into();
     let (supervisor, _) = Child::start(&program).await?;

@@ -20,6 +20,8 @@ pub(crate) struct Account {
     pub(crate) confinement: Confinement,
     pub(crate) memory_bytes_max: u64,
     pub(crate) cpu_s_max: u64,
+    /// Processes that its programs may have at once, if it runs any.
+    pub(crate) processes_max: Option<u32>,
     /// CPU time of the workers the run had before.
     pub(crate) cpu_before: Duration,
     /// How it ended, once it has.
@@ -59,7 +61,8 @@ impl Account {
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let Confinement { seccomp, landlock_abi, other_user, namespaces, cgroup_limits } = self.confinement;
+        let Confinement { seccomp, landlock_abi, other_user, namespaces, cgroup_limits, process_limit } =
+            self.confinement;
         let Namespaces { user, pid, mount, ipc, uts, net } = namespaces;
         let ended = self.exit.map(|exit| {
             let how = match exit.how {
@@ -91,8 +94,9 @@ impl Account {
                 "otherUser": other_user,
                 "namespaces": { "user": user, "pid": pid, "mount": mount, "ipc": ipc, "uts": uts, "net": net },
                 "cgroupLimits": cgroup_limits,
+                "processLimit": process_limit,
             },
-            "limits": { "memoryBytes": self.memory_bytes_max, "cpuSeconds": self.cpu_s_max },
+            "limits": { "memoryBytes": self.memory_bytes_max, "cpuSeconds": self.cpu_s_max, "processes": self.processes_max },
             "ended": ended,
             "deaths": self.deaths,
         })

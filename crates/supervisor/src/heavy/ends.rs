@@ -6,7 +6,9 @@ use runlet_proto::ids::RunId;
 
 use super::cause::{self, Killed};
 use super::process::{Exit, How};
-use super::workers::{Gone, Job, WorkerId};
+use super::worker::{Gone, Job};
+use super::workers::WorkerId;
+use super::zygote::Zygotes;
 use crate::attempt::Active;
 use crate::core::Core;
 use crate::execute::block_name;
@@ -16,7 +18,7 @@ use crate::limits::CLOSED_WORKER_ENDS_WITHIN;
 impl Core {
     /// The run is over, and its worker with it.
     pub(crate) fn end_worker_of(&mut self, run: RunId) {
-        if let Some((_, worker)) = self.workers.of_run_mut(run) {
+        if let Some((_, worker)) = self.workers.of_run_mut(run).filter(|(_, worker)| !worker.is_ending()) {
             worker.kill(Killed::NoLongerNeeded);
         }
     }
@@ -55,7 +57,7 @@ impl Core {
     }
 
     fn worker_gone(&mut self, gone: &Gone) {
-        let Some(Job { run, memory_bytes_max, cpu_s_max }) = gone.run else {
+        let Some(Job { run, memory_bytes_max, cpu_s_max, processes_max: _ }) = gone.run else {
             if gone.killed.is_none() {
                 tracing::warn!(exit = ?gone.exit, "an idle worker ended");
                 self.fail_hungry("a worker ended before it could be used");
@@ -102,6 +104,6 @@ impl Core {
     /// Ends every worker, when the supervisor ends.
     pub(crate) fn end_workers(&mut self) {
         self.workers.kill_all();
-        self.workers.zygote = None;
+        self.workers.zygotes = Zygotes::default();
     }
 }

@@ -14,10 +14,12 @@ pub(crate) mod leftovers;
 pub(crate) mod link;
 mod parcel;
 pub(crate) mod process;
+mod programs;
 pub(crate) mod quarantine;
 pub(crate) mod usage;
+mod worker;
 pub(crate) mod workers;
-mod zygote;
+pub(crate) mod zygote;
 
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -30,19 +32,21 @@ use runlet_kernel::Event;
 use runlet_proto::call::Answer;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
-use runlet_proto::worker::{Forked, FromWorker, Program, ToWorker};
+use runlet_proto::worker::{Forked, FromWorker, Program, Task, ToWorker};
+use runlet_workflow::limits::RUN_PROCESSES_DEFAULT;
 
 use self::account::Account;
 use self::cause::Killed;
-use self::cgroup::{Group, Groups, Limits};
+use self::cgroup::{Group, Groups};
 use self::link::{Heard, Told};
 use self::process::{Exit, Process};
-use self::workers::{Hungry, Job, WorkerId};
-use self::zygote::Zygote;
+use self::worker::Job;
+use self::workers::{Hungry, WorkerId};
+use self::zygote::{Kind, Zygote};
 use crate::attempt::Active;
 use crate::core::Core;
 use crate::inbound::{AttemptId, Inbound};
-use crate::limits::{CALLS_AT_ONCE_MAX, HEAVY_CPU_S_DEFAULT, WORKER_TASKS_MAX, WORKERS_SPARE, ZYGOTES_LOST_MAX};
+use crate::limits::{CALLS_AT_ONCE_MAX, HEAVY_CPU_S_DEFAULT, WORKERS_SPARE, ZYGOTES_LOST_MAX};
 use crate::run_record::RunRecord;
 
 impl Core {
@@ -56,10 +60,22 @@ impl Core {
         self.let_go(attempt.run);
         self.attempts.insert(attempt, Active::in_worker());
         if let Some((_, worker)) = self.workers.of_run_mut(attempt.run) {
+            if let Some(failure) = worker.with_programs.as_ref().and_then(|with| with.unfit.clone()) {
+                self.attempts.remove(&attempt);
+                return self.finish(attempt, Err(failure));
+            }
             if !worker.tell(Told::Begin(attempt.attempt, assignment)) {
                 worker.kill(Killed::Protocol("it does not read what it is told".into()));
             }
             return;
+        }
+        match self.programs_of(attempt) {
+            Some(Ok(programs)) => return self.fork_with_programs(attempt, assignment, programs),
+            Some(Err(failure)) => {
+                self.attempts.remove(&attempt);
+                return self.finish(attempt, Err(failure));
+            }
+            None => {}
         }
         self.workers.hungry.push_back(Hungry { attempt, assignment });
         self.feed();
@@ -69,55 +85,66 @@ impl Core {
     /// Gives idle workers to attempts that wait for one.
     fn feed(&mut self) {
         while let Some(hungry) = self.next_hungry() {
-            let run = hungry.attempt.run;
             // Given up meanwhile; the kernel has been told.
-            let Some(record) = self.runs.get(&run).filter(|_| self.attempts.contains_key(&hungry.attempt)) else {
-                continue;
-            };
+            let job = self.job_of(hungry.attempt.run).filter(|_| self.attempts.contains_key(&hungry.attempt));
+            let Some(job) = job else { continue };
             if let Some(level) = self.workers.next_level().filter(|level| *level < self.level_required) {
                 self.attempts.remove(&hungry.attempt);
                 self.finish(hungry.attempt, Err(cause::too_weak(level, self.level_required)));
                 continue;
             }
-            let (plan, limits) = (&record.program.plan, record.program.definition.limits);
-            let cpu_s_max =
-                limits.cpu.map_or(HEAVY_CPU_S_DEFAULT, |cpu| cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0));
-            let job = Job { run, memory_bytes_max: plan.heavy_memory_bytes, cpu_s_max };
-            let most = Limits { memory_bytes_max: job.memory_bytes_max, tasks_max: WORKER_TASKS_MAX };
-            if let Err(error) = self.workers.limit_next(most) {
+            if let Err(error) = self.workers.limit_next(job.limits()) {
                 self.attempts.remove(&hungry.attempt);
                 self.finish(hungry.attempt, Err(cause::not_limited(&error)));
                 continue;
             }
-            let program = Program {
-                source: (*record.program.source).clone(),
-                memory_bytes_max: job.memory_bytes_max,
-                cpu_s_max: job.cpu_s_max,
-            };
-            let idle = self.workers.take_idle(job);
-            let Some((_, worker)) = idle.and_then(|_| self.workers.of_run_mut(run)) else {
+            let Some(worker) = self.workers.take_idle(job) else {
                 self.workers.hungry.push_front(hungry);
                 return;
             };
-            let account = Account {
-                pid: worker.pid(),
-                meter: worker.meter(),
-                confinement: worker.confinement.unwrap_or_default(),
-                memory_bytes_max: job.memory_bytes_max,
-                cpu_s_max: job.cpu_s_max,
-                cpu_before: record.worker.as_ref().map_or(Duration::ZERO, Account::cpu_of_ended),
-                exit: None,
-                spent: None,
-                during: None,
-                deaths: record.deaths.causes().to_vec(),
-            };
-            let told = worker.tell(Told::Message(ToWorker::Run(Box::new(program))))
-                && worker.tell(Told::Begin(hungry.attempt.attempt, hungry.assignment));
-            debug_assert!(told, "an idle worker has room for two messages");
-            if let Some(record) = self.runs.get_mut(&run) {
-                record.worker = Some(account);
-            }
+            self.hand_over(worker, hungry);
         }
+    }
+
+    /// What a worker of this run works on; `None` if there is no such run.
+    fn job_of(&self, run: RunId) -> Option<Job> {
+        let program = &self.runs.get(&run)?.program;
+        let definition = &program.definition;
+        let cpu = definition.limits.cpu;
+        let cpu_s_max = cpu.map_or(HEAVY_CPU_S_DEFAULT, |cpu| cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0));
+        let processes = definition.limits.processes.unwrap_or(RUN_PROCESSES_DEFAULT);
+        let processes_max = definition.programs().next().map(|_| processes);
+        Some(Job { run, memory_bytes_max: program.plan.heavy_memory_bytes, cpu_s_max, processes_max })
+    }
+
+    /// Tells a worker, which has nothing to do yet, of its run and the attempt it begins with.
+    fn hand_over(&mut self, worker: WorkerId, first: Hungry) {
+        let Some(record) = self.runs.get_mut(&first.attempt.run) else { return };
+        let Some((worker, job)) = self.workers.get_mut(worker).and_then(|found| found.run.map(|job| (found, job)))
+        else {
+            return;
+        };
+        let program = Program {
+            source: (*record.program.source).clone(),
+            memory_bytes_max: job.memory_bytes_max,
+            cpu_s_max: job.cpu_s_max,
+        };
+        record.worker = Some(Account {
+            pid: worker.pid(),
+            meter: worker.meter(),
+            confinement: worker.confinement.unwrap_or_default(),
+            memory_bytes_max: job.memory_bytes_max,
+            cpu_s_max: job.cpu_s_max,
+            processes_max: job.processes_max,
+            cpu_before: record.worker.as_ref().map_or(Duration::ZERO, Account::cpu_of_ended),
+            exit: None,
+            spent: None,
+            during: None,
+            deaths: record.deaths.causes().to_vec(),
+        });
+        let told = worker.tell(Told::Message(ToWorker::Run(Box::new(program))))
+            && worker.tell(Told::Begin(first.attempt.attempt, first.assignment));
+        debug_assert!(told, "an idle worker has room for two messages");
     }
 
     /// The first attempt that waits for a worker and was not preempted while it did.
@@ -131,7 +158,7 @@ impl Core {
     pub(crate) fn refill(&mut self) {
         let wanted = self.workers.hungry.len() + WORKERS_SPARE;
         while self.workers.spare() < wanted {
-            if let Err(error) = self.fork_worker() {
+            if let Err(error) = self.fork_worker(Task::Serve) {
                 if error.kind() == ErrorKind::BrokenPipe {
                     // The zygote has just ended: that it has is about to be told, and then this is tried again.
                     return;
@@ -142,21 +169,22 @@ impl Core {
         }
     }
 
-    fn fork_worker(&mut self) -> std::io::Result<()> {
+    fn fork_worker(&mut self, task: Task) -> std::io::Result<WorkerId> {
         let program = self
             .zygote_program
             .clone()
             .ok_or_else(|| std::io::Error::other("this supervisor was started without the means to make processes"))?;
         let worker = self.workers.next_id();
-        let zygote = match &mut self.workers.zygote {
+        let kind = Kind::of(&task);
+        let zygote = match self.workers.zygotes.of(kind) {
             Some(zygote) => zygote,
             none => {
                 let groups = self.workers.groups.as_ref().map(Groups::directory);
-                none.insert(Zygote::start(&program, &self.state_id, groups, self.loop_queue.clone())?)
+                none.insert(Zygote::start(kind, &program, &self.state_id, groups, self.loop_queue.clone())?)
             }
         };
         let group = self.workers.groups.as_mut().and_then(Groups::take);
-        let socket = zygote.fork(worker, group.as_ref().map(Group::number));
+        let socket = zygote.fork(worker, task, group.as_ref().map(Group::number));
         match socket.and_then(|socket| link::start(worker, socket, self.loop_queue.clone())) {
             Ok(told) => self.workers.insert(worker, told, group),
             Err(error) => {
@@ -164,7 +192,7 @@ impl Core {
                 return Err(error);
             }
         }
-        Ok(())
+        Ok(worker)
     }
 
     fn fail_hungry(&mut self, why: &str) {
@@ -215,18 +243,21 @@ impl Core {
     }
 
     /// The zygote is gone. Its workers live on; those it was still asked for will never be.
-    pub(crate) fn zygote_lost(&mut self, error: Option<std::io::Error>) {
+    pub(crate) fn zygote_lost(&mut self, kind: Kind, error: Option<std::io::Error>) {
         tracing::warn!(
             error = error.map(tracing::field::display),
             "the zygote is gone; a new one is started when it is needed"
         );
-        self.workers.zygote = None;
-        for worker in self.workers.unborn() {
+        *self.workers.zygotes.of(kind) = None;
+        for worker in self.workers.unborn(kind) {
             // One that had no run yet is nobody's loss.
             if let Some(found) = self.workers.get_mut(worker).filter(|found| found.run.is_none()) {
                 found.kill(Killed::NoLongerNeeded);
             }
             self.worker_exited(worker, Exit::UNKNOWN);
+        }
+        if kind == Kind::WithPrograms {
+            return;
         }
         self.workers.zygotes_lost += 1;
         if self.workers.zygotes_lost >= ZYGOTES_LOST_MAX {
@@ -244,8 +275,13 @@ impl Core {
             if found.confinement.is_some() {
                 return found.kill(Killed::Protocol("it said twice that it is ready".into()));
             }
-            self.workers.ready(worker, confinement);
-            return self.feed();
+            if found.with_programs.is_none() {
+                self.workers.ready(worker, confinement);
+                return self.feed();
+            }
+            if !found.is_stopped() {
+                return self.ready_with_programs(worker, confinement);
+            }
         }
         if found.is_stopped() {
             // What it said before it stopped is the business of its next turn.
@@ -345,13 +381,13 @@ impl Core {
         }
     }
 
-    /// Gives a heavy attempt up: its worker is killed, and reported when it is gone.
+    /// Gives a heavy attempt up: its worker is ended, and reported when it is gone.
     pub(crate) fn cancel_heavy(&mut self, attempt: AttemptId) {
+        let runs_program = self.runs_program(attempt.run);
         self.attempts.remove(&attempt);
         self.trace_give_up(attempt);
-        if let Some((_, worker)) = self.workers.of_run_mut(attempt.run) {
-            worker.kill(Killed::NoLongerNeeded);
-            return;
+        if self.workers.of_run_mut(attempt.run).is_some() {
+            return self.end_attempts_of(attempt.run, runs_program);
         }
         self.workers.hungry.retain(|hungry| hungry.attempt != attempt);
         self.finish(attempt, Err(Failure::workflow("cancelled", "the attempt was given up")));

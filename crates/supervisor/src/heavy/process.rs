@@ -3,9 +3,12 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use runlet_proto::worker::exit;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -15,6 +18,8 @@ use tokio::io::unix::AsyncFd;
 pub(crate) struct Process {
     pid: i32,
     descriptor: AsyncFd<OwnedFd>,
+    /// Whether it is off the system's list, so that its number may come to mean another.
+    reaped: AtomicBool,
 }
 
 /// How a process ended, and what it used.
@@ -47,7 +52,7 @@ impl Process {
         // SAFETY: the descriptor is owned, always has the same number, and moves into the `AsyncFd`, out of which nothing
         // takes it.
         let descriptor = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?;
-        Ok(Self { pid, descriptor })
+        Ok(Self { pid, descriptor, reaped: AtomicBool::new(false) })
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -75,9 +80,24 @@ impl Process {
         }
     }
 
+    /// Sends a signal to it and to every process of the group that it leads. Until it is reaped the group's number is its own
+    /// (setpgid(2)).
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        // It, whether or not it has become a leader yet.
+        self.signal(signal);
+        if self.reaped.load(Ordering::Relaxed) {
+            return;
+        }
+        match killpg(Pid::from_raw(self.pid), signal) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => tracing::error!(pid = self.pid, %signal, %error, "a worker's group could not be signalled"),
+        }
+    }
+
     /// Waits for its end and takes it off the system's list. To be called once.
     pub(crate) async fn wait(&self) -> Exit {
         let waited = self.descriptor.async_io(Interest::READABLE, reap).await;
+        self.reaped.store(true, Ordering::Relaxed);
         waited.unwrap_or_else(|error| {
             tracing::error!(pid = self.pid, %error, "a worker's end could not be waited for");
             Exit::UNKNOWN

@@ -10,12 +10,12 @@ use runlet_proto::ids::RunId;
 use runlet_proto::worker::Confinement;
 use tokio::sync::mpsc;
 
-use super::cause::{Killed, Sent};
-use super::cgroup::{Group, Groups, Limits, Meter, Spent};
-use super::hold;
-use super::link::{Heard, Told};
+use super::cause::Killed;
+use super::cgroup::{Group, Groups, Limits};
+use super::link::Told;
 use super::process::{Exit, How, Process};
-use super::zygote::{Init, Zygote};
+use super::worker::{Gone, Job, Stop, WithPrograms, Worker};
+use super::zygote::{Init, Kind, Zygotes};
 use crate::inbound::AttemptId;
 
 /// Numbers the workers of one supervisor.
@@ -25,7 +25,7 @@ pub(crate) struct WorkerId(pub(crate) u64);
 /// All workers.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
-    pub(super) zygote: Option<Zygote>,
+    pub(super) zygotes: Zygotes,
     /// Zygotes that ended since a worker was last ready.
     pub(super) zygotes_lost: u32,
     /// The control groups they live in, if they have any.
@@ -44,140 +44,6 @@ pub(crate) struct Workers {
 pub(crate) struct Hungry {
     pub(super) attempt: AttemptId,
     pub(super) assignment: Box<Assignment>,
-}
-
-/// One worker.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    /// Dropped when the worker is to end.
-    told: Option<mpsc::Sender<Told>>,
-    process: Option<Arc<Process>>,
-    /// Kept for as long as this worker is in its pid namespace.
-    init: Option<Arc<Init>>,
-    /// What it was born in, as far as is known.
-    group: Option<Group>,
-    pub(super) confinement: Option<Confinement>,
-    pub(super) run: Option<Job>,
-    stop: Stop,
-    /// What was read from it since it was stopped.
-    pub(super) heard: VecDeque<Heard>,
-    killed: Option<Killed>,
-    /// What users had it sent.
-    sent: Sent,
-    closed: bool,
-    exit: Option<Exit>,
-}
-
-/// What a worker works on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Job {
-    pub(super) run: RunId,
-    pub(super) memory_bytes_max: u64,
-    pub(super) cpu_s_max: u64,
-}
-
-/// Whether a worker is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    Goes,
-    /// It is to be stopped in this attempt and its process is not known yet.
-    Wanted(AttemptId),
-    Stopped,
-}
-
-/// A worker that is gone.
-#[derive(Debug)]
-pub(crate) struct Gone {
-    pub(super) pid: Option<i32>,
-    pub(super) run: Option<Job>,
-    pub(super) exit: Exit,
-    /// What its control group says of it.
-    pub(super) spent: Option<Spent>,
-    pub(super) killed: Option<Killed>,
-    pub(super) sent: Sent,
-}
-
-impl Worker {
-    fn new(told: mpsc::Sender<Told>, group: Option<Group>) -> Self {
-        Self {
-            told: Some(told),
-            process: None,
-            init: None,
-            group,
-            confinement: None,
-            run: None,
-            stop: Stop::Goes,
-            heard: VecDeque::new(),
-            killed: None,
-            sent: Sent::default(),
-            closed: false,
-            exit: None,
-        }
-    }
-
-    /// Tells it something. False when it does not read what it is told.
-    pub(super) fn tell(&self, told: Told) -> bool {
-        self.told.as_ref().is_none_or(|sender| sender.try_send(told).is_ok())
-    }
-
-    pub(super) fn pid(&self) -> Option<i32> {
-        self.process.as_ref().map(|process| process.pid())
-    }
-
-    /// Counts what it uses, with all it starts.
-    pub(super) fn meter(&self) -> Option<Meter> {
-        self.group.as_ref().map(|group| group.meter().clone())
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop == Stop::Stopped
-    }
-
-    pub(super) fn is_dying(&self) -> bool {
-        self.killed.is_some()
-    }
-
-    fn is_usable(&self) -> bool {
-        !(self.is_dying() || self.closed || self.exit.is_some())
-    }
-
-    /// Takes its CPU away while it computes `attempt`. False when that can be done only once its process is known;
-    /// [`Workers::forked`] tells then.
-    pub(super) fn stop(&mut self, attempt: AttemptId) -> bool {
-        let Some(process) = &self.process else {
-            self.stop = Stop::Wanted(attempt);
-            return false;
-        };
-        hold::stop(process, self.group.as_mut());
-        self.stop = Stop::Stopped;
-        true
-    }
-
-    /// Gives it its CPU back.
-    pub(super) fn go_on(&mut self) {
-        if let (Stop::Stopped, Some(process)) = (self.stop, &self.process) {
-            hold::go_on(process, self.group.as_mut());
-        }
-        self.stop = Stop::Goes;
-    }
-
-    /// Sends it a signal of a user. Its process id, or none if there is no process yet or any more.
-    pub(super) fn send(&mut self, signal: Signal) -> Option<i32> {
-        let process = self.process.as_ref().filter(|_| self.exit.is_none())?;
-        process.signal(signal);
-        self.sent.note(signal);
-        Some(process.pid())
-    }
-
-    /// Ends it. The first reason counts.
-    pub(super) fn kill(&mut self, why: Killed) {
-        self.killed.get_or_insert(why);
-        self.told = None;
-        self.heard.clear();
-        if let Some(process) = &self.process {
-            hold::end(process, self.group.as_ref());
-        }
-    }
 }
 
 impl Workers {
@@ -216,14 +82,19 @@ impl Workers {
         self.all.insert(worker, Worker::new(told, group));
     }
 
-    /// It has confined itself. Whether it is limited by a control group is not for itself to say.
+    /// It has confined itself, and waits for a run.
     pub(super) fn ready(&mut self, worker: WorkerId, confinement: Confinement) {
+        self.confined(worker, confinement);
+        self.zygotes_lost = 0;
+        self.idle.push_back(worker);
+    }
+
+    /// Notes how it has confined itself. Whether it is limited by a control group is not for itself to say.
+    pub(super) fn confined(&mut self, worker: WorkerId, confinement: Confinement) {
         let Some(found) = self.all.get_mut(&worker) else { return };
         let not_in_it = found.group.take_if(|group| !group.has_been_used());
         let cgroup_limits = found.group.as_ref().is_some_and(Group::is_limited);
         found.confinement = Some(Confinement { cgroup_limits, ..confinement });
-        self.zygotes_lost = 0;
-        self.idle.push_back(worker);
         if let (Some(_), Some(groups)) = (&not_in_it, &mut self.groups) {
             groups.give_up(
                 "a worker is not born in its own: the system refuses clone3(2), or who is forked from here into it",
@@ -274,10 +145,19 @@ impl Workers {
     /// The pid namespace of the zygote's workers has its first process.
     pub(super) fn init_forked(&mut self, pid: i32, process: Option<OwnedFd>) {
         let process = process.map(|process| Process::new(pid, process));
-        match (&mut self.zygote, process) {
+        match (self.zygotes.of(Kind::Plain), process) {
             (Some(zygote), Some(Ok(process))) => zygote.init = Some(Arc::new(Init::new(process))),
             // Nobody is left to hold it, or it cannot be held: it ends with this supervisor.
             (None, _) | (_, Some(Err(_)) | None) => {}
+        }
+    }
+
+    /// Makes a worker that is still to come a run's own; it begins with `first`.
+    pub(super) fn reserve(&mut self, worker: WorkerId, job: Job, first: Hungry) {
+        if let Some(found) = self.all.get_mut(&worker) {
+            found.run = Some(job);
+            found.with_programs = Some(WithPrograms { first: Some(first), unfit: None, ending: false });
+            self.of_run.insert(job.run, worker);
         }
     }
 
@@ -288,7 +168,9 @@ impl Workers {
             process.signal(Signal::SIGKILL);
         }
         found.process = Some(process);
-        found.init = self.zygote.as_ref().and_then(|zygote| zygote.init.clone());
+        if found.with_programs.is_none() {
+            found.init = self.zygotes.of(Kind::Plain).as_ref().and_then(|zygote| zygote.init.clone());
+        }
         let Stop::Wanted(attempt) = found.stop else { return None };
         found.stop(attempt).then_some(attempt)
     }
@@ -311,8 +193,13 @@ impl Workers {
     }
 
     /// Workers that were asked for and whose process is not known.
-    pub(super) fn unborn(&self) -> Vec<WorkerId> {
-        self.all.iter().filter(|(_, worker)| worker.process.is_none()).map(|(&worker, _)| worker).collect()
+    pub(super) fn unborn(&self, kind: Kind) -> Vec<WorkerId> {
+        let of_kind = |worker: &Worker| worker.with_programs.is_some() == (kind == Kind::WithPrograms);
+        self.all
+            .iter()
+            .filter(|(_, worker)| worker.process.is_none() && of_kind(worker))
+            .map(|(&worker, _)| worker)
+            .collect()
     }
 
     /// Only when both its process and its connection have ended has everything it said been heard.
@@ -327,8 +214,11 @@ impl Workers {
         }
         let (pid, spent) = (found.pid(), found.group.as_ref().map(|group| group.meter().spent()));
         match (found.group, exit.how) {
-            // Nobody waits for a process that may have been made all the same, and until then it counts.
-            (Some(group), How::Unknown) => group.kill(),
+            // Nobody waits for a process that may have been made all the same.
+            (Some(mut group), How::Unknown) => {
+                group.kill();
+                self.give_back(Some(group));
+            }
             (group, How::Code(_) | How::Signal(_)) => self.give_back(group),
             (None, How::Unknown) => {}
         }

@@ -17,6 +17,41 @@ use super::process::Process;
 use super::workers::WorkerId;
 use crate::inbound::Inbound;
 
+/// What a zygote forks. Each forks one kind: what shares a pid namespace and what has one of its own cannot come from the same
+/// process (unshare(2), CLONE_NEWPID).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Workers that wait for any run.
+    Plain,
+    /// Workers of runs with programs.
+    WithPrograms,
+}
+
+impl Kind {
+    pub(super) fn of(task: &Task) -> Self {
+        match task {
+            Task::Serve | Task::Try { .. } => Self::Plain,
+            Task::ServePrograms(_) => Self::WithPrograms,
+        }
+    }
+}
+
+/// The zygotes there are.
+#[derive(Debug, Default)]
+pub(crate) struct Zygotes {
+    plain: Option<Zygote>,
+    with_programs: Option<Zygote>,
+}
+
+impl Zygotes {
+    pub(super) fn of(&mut self, kind: Kind) -> &mut Option<Zygote> {
+        match kind {
+            Kind::Plain => &mut self.plain,
+            Kind::WithPrograms => &mut self.with_programs,
+        }
+    }
+}
+
 /// A running zygote. Dropped, it is killed; its workers are not.
 #[derive(Debug)]
 pub(crate) struct Zygote {
@@ -58,6 +93,7 @@ impl Zygote {
     /// # Errors
     /// When the process cannot be started.
     pub(crate) fn start(
+        kind: Kind,
         program: &Path,
         state: &str,
         groups: Option<&Path>,
@@ -74,17 +110,17 @@ impl Zygote {
             .stderr(Stdio::inherit())
             .spawn()?;
         let handoff = Arc::new(AsyncHandoff::new(ours)?);
-        let reading = tokio::spawn(read(Arc::clone(&handoff), loop_queue)).abort_handle();
+        let reading = tokio::spawn(read(kind, Arc::clone(&handoff), loop_queue)).abort_handle();
         Ok(Self { handoff, process, reading, init: None })
     }
 
-    /// Asks for a worker, to be born in a control group if there is one. Returns our end of its connection.
+    /// Asks for a worker for this task, to be born in a control group if there is one. Returns our end of its connection.
     ///
     /// # Errors
     /// When the zygote is gone, or does not keep up.
-    pub(crate) fn fork(&self, worker: WorkerId, group: Option<u32>) -> io::Result<UnixStream> {
+    pub(crate) fn fork(&self, worker: WorkerId, task: Task, group: Option<u32>) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
-        self.handoff.try_send(&Fork { worker: worker.0, task: Task::Serve, group }, Some(theirs.as_fd()))?;
+        self.handoff.try_send(&Fork { worker: worker.0, task, group }, Some(theirs.as_fd()))?;
         Ok(ours)
     }
 }
@@ -98,12 +134,12 @@ impl Drop for Zygote {
     }
 }
 
-async fn read(handoff: Arc<AsyncHandoff>, loop_queue: mpsc::Sender<Inbound>) {
+async fn read(kind: Kind, handoff: Arc<AsyncHandoff>, loop_queue: mpsc::Sender<Inbound>) {
     loop {
         let inbound = match handoff.receive::<Forked>().await {
             Ok(Some((forked, process))) => Inbound::Forked { forked, process },
-            Ok(None) => Inbound::ZygoteLost { error: None },
-            Err(error) => Inbound::ZygoteLost { error: Some(error) },
+            Ok(None) => Inbound::ZygoteLost { kind, error: None },
+            Err(error) => Inbound::ZygoteLost { kind, error: Some(error) },
         };
         let last = matches!(inbound, Inbound::ZygoteLost { .. });
         if loop_queue.send(inbound).await.is_err() || last {

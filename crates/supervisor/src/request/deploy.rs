@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use runlet_proto::control::{Refusal, RefusalKind, Reply, SourceText, WorkflowSummary};
 use runlet_proto::ids::Priority;
+use runlet_workflow::{Definition, programs_not_allowed};
 
 use crate::core::{Core, Pending};
 use crate::limits::{SOURCE_BYTES_MAX, SOURCES_BYTES_MAX, WORKFLOWS_MAX};
@@ -26,6 +27,7 @@ impl Core {
 
     fn check_and_deploy(&mut self, source: SourceText) -> Result<Reply, Refusal> {
         let definition = parse(&source)?;
+        self.check_programs(&definition, &source)?;
         let others = self.registry.iter().map(|deployed| &*deployed.program.definition);
         let others = others.filter(|other| other.name != definition.name);
         let conflicts = runlet_workflow::hook_conflicts(&definition, others, &source.file, &source.text);
@@ -51,6 +53,12 @@ impl Core {
             return Err(refusal(RefusalKind::Protocol, "the workflow was not deployed"));
         };
         Ok(Reply::Deployed { workflow: summary(deployed, &self.live_runs()), replaced })
+    }
+
+    /// Refuses a definition whose programs the operator does not allow.
+    pub(crate) fn check_programs(&self, definition: &Definition, source: &SourceText) -> Result<(), Refusal> {
+        let found = programs_not_allowed(definition, &self.programs.names(), &source.file, &source.text);
+        if found.is_empty() { Ok(()) } else { Err(invalid(&source.file, found)) }
     }
 
     /// Takes a workflow out; its live runs finish.
@@ -124,7 +132,7 @@ fn summary(deployed: &Deployed, live: &HashMap<Arc<str>, usize>) -> WorkflowSumm
 }
 
 /// Parses the text of a definition within its bound.
-pub(crate) fn parse(source: &SourceText) -> Result<runlet_workflow::Definition, Refusal> {
+pub(crate) fn parse(source: &SourceText) -> Result<Definition, Refusal> {
     if source.text.len() > SOURCE_BYTES_MAX {
         let message =
             format!("{} has {} bytes; a definition may have {SOURCE_BYTES_MAX}", source.file, source.text.len());

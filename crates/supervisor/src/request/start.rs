@@ -27,7 +27,11 @@ impl Core {
     fn try_start(&mut self, from: RequestId, start: &Start) -> Result<(), Refusal> {
         let program = match &start.target {
             Target::Workflow(name) => self.deployed(name)?,
-            Target::Inline(source) => Program::new(parse(source)?, source.clone()),
+            Target::Inline(source) => {
+                let definition = parse(source)?;
+                self.check_programs(&definition, source)?;
+                Program::new(definition, source.clone())
+            }
         };
         let input = parse_input(start.input.as_deref())?;
         let mut record = RunRecord::new(program);

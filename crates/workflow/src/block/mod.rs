@@ -1,5 +1,6 @@
 //! The kinds of blocks: one file each, this file only the enum and the match.
 
+pub mod exec;
 pub mod fetch;
 pub mod hook;
 pub mod html_scraper;
@@ -9,11 +10,12 @@ pub mod transform;
 use crate::parse::config::Kind;
 
 /// The kinds by their names in a definition.
-pub(crate) static KINDS: [(&str, &Kind); 5] = [
+pub(crate) static KINDS: [(&str, &Kind); 6] = [
     ("hook", &hook::KIND),
     ("fetch", &fetch::KIND),
     ("html-scraper", &html_scraper::KIND),
     ("transform", &transform::KIND),
+    ("exec", &exec::KIND),
     ("response", &response::KIND),
 ];
 
@@ -28,6 +30,8 @@ pub enum BlockConfig {
     HtmlScraper(html_scraper::HtmlScraper),
     /// jq program.
     Transform(transform::Transform),
+    /// A program of the operator's.
+    Exec(exec::Exec),
     /// The reply.
     Response(response::Response),
 }
@@ -41,6 +45,7 @@ impl BlockConfig {
             Self::Fetch(_) => "fetch",
             Self::HtmlScraper(_) => "html-scraper",
             Self::Transform(_) => "transform",
+            Self::Exec(_) => "exec",
             Self::Response(_) => "response",
         }
     }
@@ -51,6 +56,7 @@ impl BlockConfig {
         match self {
             Self::Hook(_) | Self::HtmlScraper(_) | Self::Transform(_) => false,
             Self::Fetch(fetch) => fetch.has_templates(),
+            Self::Exec(exec) => exec.has_templates(),
             Self::Response(response) => response.has_templates(),
         }
     }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::config::Config;
 use super::report::{Finding, Place, Report};
 use super::spot::{Fields, Spot, clip};
+use crate::block::exec::Exec;
 use crate::block::fetch::Fetch;
 use crate::block::hook::Hook;
 use crate::block::html_scraper::HtmlScraper;
 use crate::block::response::Response;
 use crate::block::transform::Transform;
-use crate::block::{BlockConfig, KINDS, fetch, hook, html_scraper, response, transform};
+use crate::block::{BlockConfig, KINDS, exec, fetch, hook, html_scraper, response, transform};
 use crate::definition::{ForEach, Isolation, OnError, Retry};
 use crate::field::{self, Field, Shape};
 use crate::template::{Expression, JsonTemplate};
@@ -308,6 +309,12 @@ fn config(
             let transform = Transform::read(&config, defaults.isolation, report);
             config.finish(&common, report);
             transform.map(BlockConfig::Transform)
+        }
+        "exec" => {
+            let config = Config::new(fields, parameter, &exec::KIND, report);
+            let exec = Exec::read(&config, defaults.isolation, report);
+            config.finish(&common, report);
+            exec.map(BlockConfig::Exec)
         }
         "response" => {
             let config = Config::new(fields, parameter, &response::KIND, report);

@@ -54,9 +54,11 @@ pub fn hook_conflicts<'d>(
 fn hooks(definition: &Definition) -> impl Iterator<Item = (usize, &Hook)> {
     definition.blocks.iter().enumerate().filter_map(|(index, block)| match &block.config {
         BlockConfig::Hook(hook) => Some((index, hook)),
-        BlockConfig::Fetch(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) | BlockConfig::Response(_) => {
-            None
-        }
+        BlockConfig::Fetch(_)
+        | BlockConfig::HtmlScraper(_)
+        | BlockConfig::Transform(_)
+        | BlockConfig::Exec(_)
+        | BlockConfig::Response(_) => None,
     })
 }
 

@@ -101,6 +101,7 @@ fn check_hooks(drafts: &[Draft], report: &mut Report<'_>) {
                 | BlockConfig::Fetch(_)
                 | BlockConfig::HtmlScraper(_)
                 | BlockConfig::Transform(_)
+                | BlockConfig::Exec(_)
                 | BlockConfig::Response(_),
             )
             | None => None,

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod conflict;
 mod graph;
 pub(crate) mod headers;
+pub(crate) mod programs;
 pub(crate) mod report;
 pub(crate) mod spot;
 pub(crate) mod strings;
@@ -30,6 +31,11 @@ const LIMITS_FIELDS: &[Field] = &[
     Field::new("cpu", "CPU time of one run.", Shape::Duration),
     Field::new("output", "What the output of one block may take. Beyond it, the block fails.", Shape::Size),
     Field::new("log", "What one run may write to its log. Beyond it, the run fails.", Shape::Size),
+    Field::new(
+        "processes",
+        "Processes that the programs of one run may have at once, threads counted. Default: 16.",
+        Shape::Integer(1, limits::RUN_PROCESSES_MAX as u64),
+    ),
 ];
 
 /// The fields of the object form.
@@ -99,7 +105,7 @@ impl Head {
         isolation: Isolation::Auto,
         timeout: None,
         concurrency: None,
-        limits: Limits { memory_bytes: None, cpu: None, output_bytes: None, log_bytes: None },
+        limits: Limits { memory_bytes: None, cpu: None, output_bytes: None, log_bytes: None, processes: None },
         on_error: ErrorWord::Fail,
     };
 }
@@ -200,6 +206,10 @@ fn run_limits(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Limits {
         cpu: fields.take("cpu").and_then(|spot| spot.timeout(report)),
         output_bytes: fields.take("output").and_then(|spot| spot.size(limits::RUN_MEMORY_BYTES_MAX, report)),
         log_bytes: fields.take("log").and_then(|spot| spot.size(limits::RUN_LOG_BYTES_MAX, report)),
+        processes: fields
+            .take("processes")
+            .and_then(|spot| spot.integer(1..=u64::from(limits::RUN_PROCESSES_MAX), report))
+            .and_then(|most| u32::try_from(most).ok()),
     };
     fields.finish(&field::names(LIMITS_FIELDS), report);
     found
@@ -295,6 +305,7 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
             BlockConfig::Hook(_)
             | BlockConfig::HtmlScraper(_)
             | BlockConfig::Transform(_)
+            | BlockConfig::Exec(_)
             | BlockConfig::Response(_) => None,
         })
         .collect();

@@ -21,6 +21,7 @@ pub struct Group {
     /// `cgroup.freeze`, kept open: a turn is one write.
     freeze: File,
     frozen: bool,
+    was_killed: bool,
 }
 
 /// What a worker may have.
@@ -90,7 +91,7 @@ impl Group {
         let _ = files::write(&directory, "memory.swap.max", 0);
         let _ = files::write(&directory, "memory.oom.group", 1);
         let meter = Meter { directory: directory.into(), has, since: Counters::default() };
-        let mut group = Self { number, meter, limits, freeze, frozen: false };
+        let mut group = Self { number, meter, limits, freeze, frozen: false, was_killed: false };
         group.write(limits)?;
         Ok(group)
     }
@@ -173,10 +174,17 @@ impl Group {
     }
 
     /// Ends all that are in it, frozen ones too. Before Linux 5.14 it cannot.
-    pub(crate) fn kill(&self) {
+    pub(crate) fn kill(&mut self) {
+        self.was_killed = true;
         if let Err(error) = files::write(self.directory(), "cgroup.kill", 1) {
             tracing::debug!(directory = %self.directory().display(), %error, "a control group could not be killed");
         }
+    }
+
+    /// Whether [`Group::kill`] was used. Nobody may be born in it any more: Linux (6.18, `cgroup_css_set_fork`) kills whom
+    /// CLONE_INTO_CGROUP brings to a group in which that was done more often than in the one it comes from.
+    pub(super) fn was_killed(&self) -> bool {
+        self.was_killed
     }
 
     /// Begins to count for the worker that is born next.

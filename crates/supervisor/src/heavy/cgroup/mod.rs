@@ -32,6 +32,8 @@ pub struct Groups {
     refused: bool,
     /// Whether no worker is to have one any more.
     given_up: bool,
+    /// Groups that nobody is to be born in any more, and that could not be removed yet.
+    leaving: Vec<PathBuf>,
 }
 
 impl Groups {
@@ -43,7 +45,8 @@ impl Groups {
     pub fn set_up(choice: &Choice, id: &str) -> Result<Self, NoGroups> {
         let place = place::find(choice)?;
         let (directory, missing) = tree::prepare(&place, id)?;
-        Ok(Self { place, directory, missing, made: 0, free: VecDeque::new(), refused: false, given_up: false })
+        let (free, leaving) = (VecDeque::new(), Vec::new());
+        Ok(Self { place, directory, missing, made: 0, free, refused: false, given_up: false, leaving })
     }
 
     /// The directory in which they are.
@@ -96,12 +99,13 @@ impl Groups {
             group.kill();
         }
         let thawed = !group.is_frozen() || group.freeze(false).is_ok();
-        if thawed && self.free.len() < GROUPS_KEPT_MAX {
+        if thawed && !group.was_killed() && self.free.len() < GROUPS_KEPT_MAX {
             self.free.push_back(group);
         } else {
-            // If somebody is in it still, it is removed at the end.
-            let _ = std::fs::remove_dir(group.directory());
+            self.leaving.push(group.directory().to_owned());
         }
+        // Somebody may be on its way out of one still; then it is removed the next time, or at the end.
+        self.leaving.retain(|directory| std::fs::remove_dir(directory).is_err());
     }
 
     /// From now on workers have none.
@@ -154,6 +158,7 @@ mod tests {
             free: VecDeque::new(),
             refused: false,
             given_up: false,
+            leaving: Vec::new(),
         }
     }
 
