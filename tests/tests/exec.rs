@@ -273,9 +273,7 @@ fn a_pause_freezes_the_program_too_and_a_stop_reaches_it_there() {
         let run = place.start("clean");
         let processes = || processes_called(&place.name).into_iter().filter_map(|pid| i32::try_from(pid).ok());
         place.installation.ok(&["pause", &run]);
-        wait_until("the program to be frozen", || {
-            (processes().count() > 0 && processes().all(is_held)).then_some(())
-        });
+        wait_until("the program to be frozen", || (processes().count() > 0 && processes().all(is_held)).then_some(()));
         place.installation.ok(&["resume", &run]);
         wait_until("the program to go on", || (!processes().any(is_held)).then_some(()));
         place.installation.ok(&["pause", &run]);

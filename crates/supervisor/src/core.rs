@@ -144,6 +144,7 @@ impl Core {
             Inbound::Overran { attempt, dropped } => self.overran(attempt, dropped),
             Inbound::Log { attempt, level, text } => self.log(attempt, level, text),
             Inbound::Forked { forked, process } => self.forked(forked, process),
+            Inbound::Refill => self.refill(),
             Inbound::ZygoteLost { kind, error } => self.zygote_lost(kind, error),
             Inbound::FromWorker { worker, heard } => self.heard_from_worker(worker, heard),
             Inbound::WorkerClosed { worker, error } => self.worker_closed(worker, error),

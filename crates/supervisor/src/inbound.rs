@@ -52,6 +52,8 @@ pub(crate) enum Inbound {
     Log { attempt: AttemptId, level: LogLevel, text: String },
     /// The zygote forked a worker, or could not.
     Forked { forked: Forked, process: Option<OwnedFd> },
+    /// An idle worker was given work: another is to wait in its place.
+    Refill,
     /// The zygote of this kind is gone.
     ZygoteLost { kind: Kind, error: Option<std::io::Error> },
     /// A worker said something.

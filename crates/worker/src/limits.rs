@@ -1,5 +1,7 @@
 //! Every bound of a worker, by name.
 
+use std::time::Duration;
+
 /// File descriptors a worker may have open at once: its socket, the null device thrice, and what a library opens for a moment.
 pub(crate) const DESCRIPTORS_MAX: u64 = 16;
 
@@ -16,6 +18,10 @@ pub(crate) const PIPE_BYTES: usize = 64 * 1024;
 /// does: their nice value (setpriority(2)), and that of their session (sched(7), "The autogroup feature"). A tenth of the
 /// weight of a usual process; they have all of what nobody else wants.
 pub(crate) const NICE: i32 = 10;
+
+/// How long a worker computes at a stretch while others wait for the CPU: the least there is (sched_setattr(2)). Whoever is
+/// woken beside it, such as the supervisor, is not kept waiting for the milliseconds that are usual.
+pub(crate) const SLICE: Duration = Duration::from_micros(100);
 
 /// Bytes a worker's stack may have.
 pub(crate) const STACK_BYTES_MAX: u64 = 8 * 1024 * 1024;

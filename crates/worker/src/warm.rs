@@ -79,31 +79,40 @@ const REHEARSED: &str = r#"{ "name": "rehearsal", "isolation": "process", "block
     { "id": "titles", "type": "html-scraper", "dependencies": [], "parameter": [{ "tags": "h1" }] }
 ]}"#;
 
+/// One that is executed in next to no time.
+const BRIEF: &str = r#"{ "name": "rehearsal", "blocks": [{ "type": "transform", "parameter": { "jq": ".[0]" } }] }"#;
+
 /// Executes a small run that is always the same, for its code to be mapped and its tables to be filled.
 ///
 /// # Errors
 /// When there is no socket for it. How its attempts ended is returned, for the test that it does what it is for.
 fn rehearse() -> io::Result<Vec<Ended>> {
+    let scope = Values { input: Bytes::from_static(LIST), hook: None, blocks: vec![], run: Bytes::from_static(b"{}") };
+    let page = br#""<title>t</title><h1>One</h1><p>x""#;
+    execute(REHEARSED, [(0, LIST, Some(scope)), (1, page, None)])
+}
+
+/// The same with less, for a process that was forked: afterwards it has pages of its own where a run writes first.
+///
+/// # Errors
+/// As [`rehearse`].
+pub(crate) fn rehearse_briefly() -> io::Result<Vec<Ended>> {
+    execute(BRIEF, [(0, LIST, None)])
+}
+
+const LIST: &[u8] = b"[1, 2]";
+
+/// Executes attempts of blocks, by their index, with an input and values for templates.
+fn execute<const N: usize>(text: &str, attempts: [(u16, &'static [u8], Option<Values>); N]) -> io::Result<Vec<Ended>> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut supervisor = Connection::over(ours.try_clone()?);
-    let json = Bytes::from_static;
-    let sum = Begin {
-        block: BlockIndex(0),
-        attempt: Attempt(1),
-        input: Payload::Json(json(b"[1, 2]")),
-        scope: Some(Values { input: json(b"[1, 2]"), hook: None, blocks: vec![], run: json(b"{}") }),
-    };
-    let titles = Begin {
-        block: BlockIndex(1),
-        attempt: Attempt(1),
-        input: Payload::Json(json(br#""<title>t</title><h1>One</h1><p>x""#)),
-        scope: None,
-    };
-    for begin in [sum, titles] {
+    for (block, input, scope) in attempts {
+        let input = Payload::Json(Bytes::from_static(input));
+        let begin = Begin { block: BlockIndex(block), attempt: Attempt(1), input, scope };
         supervisor.send(&ToWorker::Begin(Box::new(begin))).map_err(io::Error::other)?;
     }
     ours.shutdown(Shutdown::Write)?;
-    let source = SourceText { file: "rehearsal.json".to_owned(), text: REHEARSED.to_owned() };
+    let source = SourceText { file: "rehearsal.json".to_owned(), text: text.to_owned() };
     serve::rehearse(theirs, &source);
     let mut ends = Vec::new();
     while let Ok(Some(FromWorker::Finished { ended, .. })) = supervisor.receive() {
@@ -126,6 +135,7 @@ mod tests {
         };
         let outputs: Vec<_> = rehearse().unwrap().into_iter().map(output).collect();
         assert_eq!(outputs, ["5", r#"{"h1":["One"]}"#]);
+        assert_eq!(rehearse_briefly().unwrap().into_iter().map(output).collect::<Vec<_>>(), ["1"]);
     }
 
     #[test]

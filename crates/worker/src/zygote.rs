@@ -18,7 +18,7 @@ use crate::confine::{self, Birth};
 use crate::filter::Filter;
 use crate::fork::Means;
 use crate::groups::Groups;
-use crate::limits::NICE;
+use crate::limits::{NICE, SLICE};
 use crate::namespaces::{Seen, Shared, Status};
 use crate::sys::{self, Side};
 use crate::{probe, serve, warm};
@@ -90,7 +90,7 @@ pub fn run_with(intercept: Interceptor) -> Result<(), ZygoteError> {
 fn stand_back() {
     // Fails for the leader of a process group, which a program started by another is not.
     let _ = setsid();
-    sys::set_nice(NICE);
+    sys::set_nice(NICE, SLICE);
     // Where the kernel groups processes by session, the group's weight is what counts against other sessions.
     let _ = std::fs::write("/proc/self/autogroup", NICE.to_string());
 }
@@ -156,6 +156,10 @@ impl Zygote {
 
     /// The rest of the life of a forked process. What this owns is never dropped: its descriptors are something else then.
     fn become_worker(&self, socket: OwnedFd, task: Task, seen: Seen) -> ! {
+        if matches!(task, Task::Serve) {
+            // While nobody waits for it: it then has pages of its own where it will write.
+            let _ = warm::rehearse_briefly();
+        }
         let code = self.null.try_clone().map_or(exit::DESCRIPTORS, |null| {
             let programs = match &task {
                 Task::ServePrograms(programs) => Some(programs),

@@ -47,8 +47,8 @@ pub(crate) fn start(
     let (sender, mut told) = mpsc::channel(TO_WORKER_MAX);
     let undeliverable = loop_queue.clone();
     tokio::spawn(async move {
-        while let Some(told) = told.recv().await {
-            let mut message = put_into_words(told).await;
+        while let Some(next) = told.recv().await {
+            let mut message = put_into_words(next).await;
             match deliver(&mut writer, &mut message).await {
                 Ok(()) => {}
                 // Its end is seen by the other task.
@@ -63,6 +63,11 @@ pub(crate) fn start(
                         }
                     }
                 },
+            }
+            // What waits already goes out with it, as long as it is little.
+            let more = !told.is_empty() && writer.buffered_bytes() < CONVERTED_IN_PLACE_BYTES_MAX;
+            if !more && writer.flush().await.is_err() {
+                return;
             }
         }
     });
@@ -103,14 +108,14 @@ impl From<WriteError> for Undelivered {
     }
 }
 
-/// Sends a message, its large parts in a parcel ahead of it.
+/// Makes a message go out with the next flush, its large parts in a parcel ahead of it.
 async fn deliver(writer: &mut Writer, message: &mut ToWorker) -> Result<(), Undelivered> {
     if let Some(Parcel { parts, file }) =
         parcel::pack(message).await.map_err(|error| Undelivered::Unfit(error.to_string()))?
     {
         writer.send_with(&ToWorker::Parcel(parts), file.as_fd()).await?;
     }
-    Ok(writer.send(message).await?)
+    Ok(writer.push(message)?)
 }
 
 /// What becomes of a message that cannot be sent.

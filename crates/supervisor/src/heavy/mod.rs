@@ -5,6 +5,7 @@
 //! ([`judge`]): it executes what others chose, and may not be what it was.
 
 pub(crate) mod account;
+mod births;
 mod cause;
 pub mod cgroup;
 mod ends;
@@ -21,9 +22,6 @@ mod worker;
 pub(crate) mod workers;
 pub(crate) mod zygote;
 
-use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -32,21 +30,18 @@ use runlet_kernel::Event;
 use runlet_proto::call::Answer;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
-use runlet_proto::worker::{Forked, FromWorker, Program, Task, ToWorker};
+use runlet_proto::worker::{FromWorker, Program, ToWorker};
 use runlet_workflow::limits::RUN_PROCESSES_DEFAULT;
 
 use self::account::Account;
 use self::cause::Killed;
-use self::cgroup::{Group, Groups};
 use self::link::{Heard, Told};
-use self::process::{Exit, Process};
 use self::worker::Job;
 use self::workers::{Hungry, WorkerId};
-use self::zygote::{Kind, Zygote};
 use crate::attempt::Active;
 use crate::core::Core;
-use crate::inbound::{AttemptId, Inbound};
-use crate::limits::{CALLS_AT_ONCE_MAX, HEAVY_CPU_S_DEFAULT, WORKERS_SPARE, ZYGOTES_LOST_MAX};
+use crate::inbound::AttemptId;
+use crate::limits::{CALLS_AT_ONCE_MAX, HEAVY_CPU_S_DEFAULT};
 use crate::run_record::RunRecord;
 
 impl Core {
@@ -79,7 +74,11 @@ impl Core {
         }
         self.workers.hungry.push_back(Hungry { attempt, assignment });
         self.feed();
-        self.refill();
+        if self.workers.hungry.is_empty() {
+            self.refill_later();
+        } else {
+            self.refill();
+        }
     }
 
     /// Gives idle workers to attempts that wait for one.
@@ -152,120 +151,6 @@ impl Core {
         let parked = |id: &AttemptId| self.attempts.get(id).is_some_and(|active| active.parked);
         let at = self.workers.hungry.iter().position(|hungry| !parked(&hungry.attempt))?;
         self.workers.hungry.remove(at)
-    }
-
-    /// Has workers forked, so that there is one for each attempt that waits and a few to spare.
-    pub(crate) fn refill(&mut self) {
-        let wanted = self.workers.hungry.len() + WORKERS_SPARE;
-        while self.workers.spare() < wanted {
-            if let Err(error) = self.fork_worker(Task::Serve) {
-                if error.kind() == ErrorKind::BrokenPipe {
-                    // The zygote has just ended: that it has is about to be told, and then this is tried again.
-                    return;
-                }
-                tracing::error!(%error, "no worker could be made");
-                return self.fail_hungry(&format!("no worker could be made: {error}"));
-            }
-        }
-    }
-
-    fn fork_worker(&mut self, task: Task) -> std::io::Result<WorkerId> {
-        let program = self
-            .zygote_program
-            .clone()
-            .ok_or_else(|| std::io::Error::other("this supervisor was started without the means to make processes"))?;
-        let worker = self.workers.next_id();
-        let kind = Kind::of(&task);
-        let zygote = match self.workers.zygotes.of(kind) {
-            Some(zygote) => zygote,
-            none => {
-                let groups = self.workers.groups.as_ref().map(Groups::directory);
-                none.insert(Zygote::start(kind, &program, &self.state_id, groups, self.loop_queue.clone())?)
-            }
-        };
-        let group = self.workers.groups.as_mut().and_then(Groups::take);
-        let socket = zygote.fork(worker, task, group.as_ref().map(Group::number));
-        match socket.and_then(|socket| link::start(worker, socket, self.loop_queue.clone())) {
-            Ok(told) => self.workers.insert(worker, told, group),
-            Err(error) => {
-                self.workers.give_back(group);
-                return Err(error);
-            }
-        }
-        Ok(worker)
-    }
-
-    fn fail_hungry(&mut self, why: &str) {
-        for hungry in std::mem::take(&mut self.workers.hungry) {
-            if self.attempts.remove(&hungry.attempt).is_some() {
-                let failure = Failure::workflow("worker-lost", why)
-                    .with_help("raise the limits on processes and file descriptors of the supervisor");
-                self.finish(hungry.attempt, Err(failure));
-            }
-        }
-    }
-
-    /// The zygote answered.
-    pub(crate) fn forked(&mut self, forked: Forked, process: Option<OwnedFd>) {
-        let (worker, process) = match (forked, process) {
-            (Forked::Worker { worker, pid, .. }, Some(process)) => (WorkerId(worker), Process::new(pid, process)),
-            (Forked::Worker { worker, .. }, None) => (WorkerId(worker), Err(ErrorKind::InvalidData.into())),
-            (Forked::Failed { worker, errno }, _) => (WorkerId(worker), Err(std::io::Error::from_raw_os_error(errno))),
-            (Forked::Init { pid }, process) => return self.workers.init_forked(pid, process),
-        };
-        match process {
-            Ok(process) => {
-                let process = Arc::new(process);
-                let loop_queue = self.loop_queue.clone();
-                tokio::spawn({
-                    let process = Arc::clone(&process);
-                    async move {
-                        let exit = process.wait().await;
-                        let _ = loop_queue.send(Inbound::WorkerExited { worker, exit }).await;
-                    }
-                });
-                // It may have said that it is ready, and been given a run, before the zygote said that it is there.
-                let job = self.workers.get_mut(worker).and_then(|found| found.run);
-                let account = job.and_then(|job| self.runs.get_mut(&job.run)).and_then(|record| record.worker.as_mut());
-                if let Some(account) = account {
-                    account.pid = Some(process.pid());
-                }
-                if let Some(attempt) = self.workers.forked(worker, process) {
-                    self.stopped(attempt);
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "the zygote could not fork a worker");
-                self.worker_exited(worker, Exit::UNKNOWN);
-                self.fail_hungry(&format!("no worker could be made: {error}"));
-            }
-        }
-    }
-
-    /// The zygote is gone. Its workers live on; those it was still asked for will never be.
-    pub(crate) fn zygote_lost(&mut self, kind: Kind, error: Option<std::io::Error>) {
-        tracing::warn!(
-            error = error.map(tracing::field::display),
-            "the zygote is gone; a new one is started when it is needed"
-        );
-        *self.workers.zygotes.of(kind) = None;
-        for worker in self.workers.unborn(kind) {
-            // One that had no run yet is nobody's loss.
-            if let Some(found) = self.workers.get_mut(worker).filter(|found| found.run.is_none()) {
-                found.kill(Killed::NoLongerNeeded);
-            }
-            self.worker_exited(worker, Exit::UNKNOWN);
-        }
-        if kind == Kind::WithPrograms {
-            return;
-        }
-        self.workers.zygotes_lost += 1;
-        if self.workers.zygotes_lost >= ZYGOTES_LOST_MAX {
-            self.workers.zygotes_lost = 0;
-            self.fail_hungry("the process that makes workers ended again and again");
-        } else if !self.workers.hungry.is_empty() {
-            self.refill();
-        }
     }
 
     /// A worker said something.

@@ -1,0 +1,143 @@
+//! How workers come to be: asked of a zygote, so that one is idle when a run needs it.
+
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use runlet_proto::failure::Failure;
+use runlet_proto::worker::{Forked, Task};
+
+use super::cause::Killed;
+use super::cgroup::{Group, Groups};
+use super::link;
+use super::process::{Exit, Process};
+use super::workers::WorkerId;
+use super::zygote::{Kind, Zygote};
+use crate::core::Core;
+use crate::inbound::Inbound;
+use crate::limits::{WORKERS_SPARE, ZYGOTES_LOST_MAX};
+
+impl Core {
+    /// Has the pool filled up again once what a worker was just told has gone out to it.
+    pub(super) fn refill_later(&self) {
+        let loop_queue = self.loop_queue.clone();
+        // Runs after the tasks that are ready now, which write to the worker.
+        tokio::spawn(async move {
+            let _ = loop_queue.send(Inbound::Refill).await;
+        });
+    }
+
+    /// Has workers forked, so that there is one for each attempt that waits and a few to spare.
+    pub(crate) fn refill(&mut self) {
+        let wanted = self.workers.hungry.len() + WORKERS_SPARE;
+        while self.workers.spare() < wanted {
+            if let Err(error) = self.fork_worker(Task::Serve) {
+                if error.kind() == ErrorKind::BrokenPipe {
+                    // The zygote has just ended: that it has is about to be told, and then this is tried again.
+                    return;
+                }
+                tracing::error!(%error, "no worker could be made");
+                return self.fail_hungry(&format!("no worker could be made: {error}"));
+            }
+        }
+    }
+
+    pub(super) fn fork_worker(&mut self, task: Task) -> std::io::Result<WorkerId> {
+        let program = self
+            .zygote_program
+            .clone()
+            .ok_or_else(|| std::io::Error::other("this supervisor was started without the means to make processes"))?;
+        let worker = self.workers.next_id();
+        let kind = Kind::of(&task);
+        let zygote = match self.workers.zygotes.of(kind) {
+            Some(zygote) => zygote,
+            none => {
+                let groups = self.workers.groups.as_ref().map(Groups::directory);
+                none.insert(Zygote::start(kind, &program, &self.state_id, groups, self.loop_queue.clone())?)
+            }
+        };
+        let group = self.workers.groups.as_mut().and_then(Groups::take);
+        let socket = zygote.fork(worker, task, group.as_ref().map(Group::number));
+        match socket.and_then(|socket| link::start(worker, socket, self.loop_queue.clone())) {
+            Ok(told) => self.workers.insert(worker, told, group),
+            Err(error) => {
+                self.workers.give_back(group);
+                return Err(error);
+            }
+        }
+        Ok(worker)
+    }
+
+    pub(super) fn fail_hungry(&mut self, why: &str) {
+        for hungry in std::mem::take(&mut self.workers.hungry) {
+            if self.attempts.remove(&hungry.attempt).is_some() {
+                let failure = Failure::workflow("worker-lost", why)
+                    .with_help("raise the limits on processes and file descriptors of the supervisor");
+                self.finish(hungry.attempt, Err(failure));
+            }
+        }
+    }
+
+    /// The zygote answered.
+    pub(crate) fn forked(&mut self, forked: Forked, process: Option<OwnedFd>) {
+        let (worker, process) = match (forked, process) {
+            (Forked::Worker { worker, pid, .. }, Some(process)) => (WorkerId(worker), Process::new(pid, process)),
+            (Forked::Worker { worker, .. }, None) => (WorkerId(worker), Err(ErrorKind::InvalidData.into())),
+            (Forked::Failed { worker, errno }, _) => (WorkerId(worker), Err(std::io::Error::from_raw_os_error(errno))),
+            (Forked::Init { pid }, process) => return self.workers.init_forked(pid, process),
+        };
+        match process {
+            Ok(process) => {
+                let process = Arc::new(process);
+                let loop_queue = self.loop_queue.clone();
+                tokio::spawn({
+                    let process = Arc::clone(&process);
+                    async move {
+                        let exit = process.wait().await;
+                        let _ = loop_queue.send(Inbound::WorkerExited { worker, exit }).await;
+                    }
+                });
+                // It may have said that it is ready, and been given a run, before the zygote said that it is there.
+                let job = self.workers.get_mut(worker).and_then(|found| found.run);
+                let account = job.and_then(|job| self.runs.get_mut(&job.run)).and_then(|record| record.worker.as_mut());
+                if let Some(account) = account {
+                    account.pid = Some(process.pid());
+                }
+                if let Some(attempt) = self.workers.forked(worker, process) {
+                    self.stopped(attempt);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "the zygote could not fork a worker");
+                self.worker_exited(worker, Exit::UNKNOWN);
+                self.fail_hungry(&format!("no worker could be made: {error}"));
+            }
+        }
+    }
+
+    /// The zygote is gone. Its workers live on; those it was still asked for will never be.
+    pub(crate) fn zygote_lost(&mut self, kind: Kind, error: Option<std::io::Error>) {
+        tracing::warn!(
+            error = error.map(tracing::field::display),
+            "the zygote is gone; a new one is started when it is needed"
+        );
+        *self.workers.zygotes.of(kind) = None;
+        for worker in self.workers.unborn(kind) {
+            // One that had no run yet is nobody's loss.
+            if let Some(found) = self.workers.get_mut(worker).filter(|found| found.run.is_none()) {
+                found.kill(Killed::NoLongerNeeded);
+            }
+            self.worker_exited(worker, Exit::UNKNOWN);
+        }
+        if kind == Kind::WithPrograms {
+            return;
+        }
+        self.workers.zygotes_lost += 1;
+        if self.workers.zygotes_lost >= ZYGOTES_LOST_MAX {
+            self.workers.zygotes_lost = 0;
+            self.fail_hungry("the process that makes workers ended again and again");
+        } else if !self.workers.hungry.is_empty() {
+            self.refill();
+        }
+    }
+}
