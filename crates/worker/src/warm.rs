@@ -129,9 +129,9 @@ mod tests {
 
     #[test]
     fn the_rehearsal_goes_to_its_end() {
-        let output = |ended| match ended {
-            Ended::Completed(Payload::Json(text)) => String::from_utf8(text.to_vec()).unwrap(),
-            other => panic!("{other:?}"),
+        let output = |ended| {
+            let Ended::Completed(Payload::Json(text)) = ended else { panic!("{ended:?}") };
+            String::from_utf8(text.to_vec()).unwrap()
         };
         let outputs: Vec<_> = rehearse().unwrap().into_iter().map(output).collect();
         assert_eq!(outputs, ["5", r#"{"h1":["One"]}"#]);

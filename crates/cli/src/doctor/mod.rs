@@ -187,11 +187,13 @@ impl Zygote {
 }
 
 fn end_of(status: WaitStatus) -> io::Result<Outcome> {
-    match status {
-        WaitStatus::Signaled(_, signal, _) => Ok(Outcome::Killed(signal)),
-        WaitStatus::Exited(_, code) => Ok(Outcome::Ended(code)),
-        status => Err(io::Error::other(format!("a worker ended in an unknown way: {status:?}"))),
+    if let WaitStatus::Signaled(_, signal, _) = status {
+        return Ok(Outcome::Killed(signal));
     }
+    let WaitStatus::Exited(_, code) = status else {
+        return Err(io::Error::other(format!("a worker ended in an unknown way: {status:?}")));
+    };
+    Ok(Outcome::Ended(code))
 }
 
 impl Drop for Zygote {
