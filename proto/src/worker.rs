@@ -299,6 +299,11 @@ pub enum Forked {
         /// Its process id.
         pid: i32,
     },
+    /// No process can be forked here, whatever is tried. The zygote itself is the worker from now on, and no zygote any more.
+    Itself {
+        /// Number of the worker.
+        worker: u64,
+    },
 }
 
 /// Exit codes of a worker by which the supervisor knows why it ended. A program that it runs is a process of its own, whose

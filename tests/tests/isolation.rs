@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, chown, geteuid};
 use runlet_tests::process::Process;
-use runlet_tests::runlet::{Installation, binary, code};
+use runlet_tests::runlet::{Installation, binary, built, code};
 use runlet_tests::system::tool;
 use runlet_tests::wait::wait_until;
 use serde_json::{Value, json};
@@ -209,6 +209,40 @@ fn where_namespaces_are_refused_a_worker_has_the_rest_and_the_doctor_says_so() {
     let refused = installation.cli(&["run", "runs"]);
     refused.expect_code(code::FAILED, "a program without a namespace of processes");
     assert!(refused.stderr.contains("namespace of processes"), "{refused:?}");
+}
+
+#[test]
+fn where_a_zygote_can_fork_no_siblings_each_worker_is_one_itself() {
+    let installation = Installation::new();
+    let lone = |arguments: &[&str]| {
+        let whole = installation.command(arguments);
+        let mut command = Command::new(built("runlet-hostile"));
+        command.arg("lone").arg(whole.get_program()).args(arguments);
+        command.current_dir(installation.folder()).env_clear();
+        command.envs(whole.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        Process::start(&format!("runlet {} on a lone host", arguments.join(" ")), &mut command, b"")
+    };
+    let report = examined(&lone(&["doctor", "-o", "json", "--require-isolation", "0"]).finish().stdout);
+    assert!(!report["layers"]["namespaces"].as_array().expect("a list").contains(&json!("pid")), "{report}");
+    assert!(report["level"].as_u64().is_some_and(|level| level <= 2), "{report}");
+
+    let supervisor = lone(&["supervisor", "--require-isolation", "0"]);
+    supervisor.wait_line("ready", |line| line.starts_with("ready ").then_some(()));
+    installation.deploy("one", &program("one", "40 + 2"));
+    for _ in 0..5 {
+        assert_eq!(installation.ok(&["run", "one"]).trim(), "42");
+    }
+    installation.deploy("loop", &program("loop", "last(range(infinite))"));
+    let runs: Vec<_> = (0..3).map(|_| installation.run_detached("loop")).collect();
+    let pid = |run: &String| wait_until("the run to have a worker", || installation.summary(run)?["pid"].as_i64());
+    let pids: Vec<_> = runs.iter().map(pid).collect();
+    installation.ok(&["stop", &runs[0]]);
+    let _ = installation.wait_state(&runs[0], "STOPPED");
+    supervisor.signal(Signal::SIGKILL);
+    let _ = supervisor.wait_exit();
+    for pid in pids {
+        wait_until("the worker to be gone", || (!Path::new(&format!("/proc/{pid}/stat")).exists()).then_some(()));
+    }
 }
 
 #[test]

@@ -68,6 +68,12 @@ impl Means {
     }
 }
 
+/// Whether forking in this way is forbidden or unknown here, as in a container whose kernel has no CLONE_PARENT, rather than
+/// impossible at the moment.
+pub(crate) fn is_refused(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::EINVAL | libc::ENOSYS))
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]

@@ -22,7 +22,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{chroot, fchdir, getegid, geteuid};
 use runlet_proto::worker::{Namespaces, exit};
 
-use crate::fork::Means;
+use crate::fork::{Means, is_refused};
 use crate::sys::{self, Side};
 
 /// What all workers share.
@@ -67,10 +67,15 @@ impl Shared {
         if !means.pid_namespace || unshare(CloneFlags::CLONE_NEWPID).is_err() {
             return Ok(None);
         }
-        self.namespaces.pid = true;
-        match means.fork_sibling()? {
-            Side::Parent(pid, process) => Ok(Some((pid, process))),
-            Side::Child => {
+        match means.fork_sibling() {
+            // Nothing else can be forked here either; who asks for that is told.
+            Err(error) if is_refused(&error) => Ok(None),
+            Err(error) => Err(error),
+            Ok(Side::Parent(pid, process)) => {
+                self.namespaces.pid = true;
+                Ok(Some((pid, process)))
+            }
+            Ok(Side::Child) => {
                 let bound = prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && !is_closed(supervisor);
                 if bound {
                     sys::idle_for_ever();

@@ -16,7 +16,7 @@ use runlet_proto::worker::{Begin, Ended, Fork, Forked, Task, exit};
 
 use crate::confine::{self, Birth};
 use crate::filter::Filter;
-use crate::fork::Means;
+use crate::fork::{Means, is_refused};
 use crate::groups::Groups;
 use crate::limits::{NICE, SLICE};
 use crate::namespaces::{Seen, Shared, Status};
@@ -129,12 +129,18 @@ impl Zygote {
             if !with_programs {
                 self.enter_pid_namespace()?;
             }
-            let (answer, process) = match self.means.fork_worker(with_programs && self.means.pid_namespace, group) {
-                Ok(Side::Child) => self.become_worker(socket, task, seen),
+            let first = with_programs && self.means.pid_namespace;
+            let (answer, process) = match self.means.fork_worker(first, group) {
+                Ok(Side::Child) => self.become_worker(socket, task, seen, first),
                 Ok(Side::Parent(pid, process)) => (Forked::Worker { worker, pid }, Some(process)),
                 // Without its first process a pid namespace takes no other (pid_namespaces(7)). A new zygote has a new one.
                 Err(error) if self.shared.namespaces.pid && error.raw_os_error() == Some(libc::ENOMEM) => {
                     return Err(ZygoteError::Init(error));
+                }
+                // All there is left is what the supervisor could execute: this process.
+                Err(error) if is_refused(&error) => {
+                    self.handoff.send(&Forked::Itself { worker }, None).map_err(ZygoteError::Socket)?;
+                    self.become_worker(socket, task, seen, false)
                 }
                 Err(error) => (Forked::Failed { worker, errno: error.raw_os_error().unwrap_or(0) }, None),
             };
@@ -155,7 +161,7 @@ impl Zygote {
     }
 
     /// The rest of the life of a forked process. What this owns is never dropped: its descriptors are something else then.
-    fn become_worker(&self, socket: OwnedFd, task: Task, seen: Seen) -> ! {
+    fn become_worker(&self, socket: OwnedFd, task: Task, seen: Seen, first: bool) -> ! {
         if matches!(task, Task::Serve) {
             // While nobody waits for it: it then has pages of its own where it will write.
             let _ = warm::rehearse_briefly();
@@ -167,7 +173,7 @@ impl Zygote {
             };
             let birth = Birth {
                 shared: &self.shared,
-                first: programs.is_some() && self.means.pid_namespace,
+                first,
                 null,
                 data_bytes: seen.data_bytes,
                 filter: self.filter.as_ref().filter(|_| !matches!(task, Task::Try { filtered: false, .. })),

@@ -1,5 +1,7 @@
 //! One sample of every variant of every enum that crosses a process border, in the order of the variants.
 
+mod zygote;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,12 +16,10 @@ use runlet_proto::hello::Role;
 use runlet_proto::hook::{HookAnswer, HookFailure, HookRequest, HttpReply, OnDisconnect, Respond, Route, RouteTable};
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
 use runlet_proto::parcel::Part;
-use runlet_proto::probe::{Act, Tried};
 use runlet_proto::state::{BlockStatus, Lane, RunState};
-use runlet_proto::worker::{
-    AllowedProgram, Begin, Confinement, Ended, Forked, FromWorker, Namespaces, Payload, Program, Programs, Task,
-    ToWorker, Values,
-};
+use runlet_proto::worker::{Begin, Confinement, Ended, FromWorker, Namespaces, Payload, Program, ToWorker, Values};
+
+pub(super) use self::zygote::{acts, forked, tasks, tried};
 
 const RUN: RunId = RunId::from_u128(0x0193_2c07_1f3e_7abc_8def_0123_4567_89ab);
 
@@ -377,22 +377,4 @@ pub(super) fn from_worker() -> Vec<FromWorker> {
 pub(super) fn ended() -> Vec<Ended> {
     let failure = Failure::workflow("jq", "m");
     vec![Ended::Completed(payloads().swap_remove(0)), Ended::Skipped, Ended::Failed(failure)]
-}
-
-pub(super) fn forked() -> Vec<Forked> {
-    vec![Forked::Worker { worker: 1, pid: 2 }, Forked::Failed { worker: 1, errno: 11 }, Forked::Init { pid: 3 }]
-}
-
-pub(super) fn tasks() -> Vec<Task> {
-    let allowed = vec![AllowedProgram { name: "n".into(), path: "/p".into(), further: vec!["/f".into()] }];
-    let trial = Task::Try { act: Act::ConnectTcp { port: 4000 }, filtered: true };
-    vec![Task::Serve, trial, Task::ServePrograms(Programs { allowed, processes_max: 3 })]
-}
-
-pub(super) fn acts() -> Vec<Act> {
-    Act::all(4000, 7).to_vec()
-}
-
-pub(super) fn tried() -> Vec<Tried> {
-    vec![Tried::Confined(confinement()), Tried::Happened, Tried::Prevented { errno: 1 }]
 }

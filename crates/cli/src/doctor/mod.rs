@@ -7,7 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -117,8 +117,12 @@ pub(crate) fn level(trials: &[Trial]) -> Option<u8> {
 
 /// A zygote of our own.
 struct Zygote {
+    /// Of the control groups of its workers.
+    directory: Option<PathBuf>,
     handoff: Handoff,
     process: Child,
+    /// Whether it has become a worker itself, so that the next takes another.
+    became_worker: bool,
     workers: u64,
     /// For one worker after the other.
     group: Option<Group>,
@@ -128,8 +132,13 @@ struct Zygote {
 
 impl Zygote {
     fn start(group: Option<(PathBuf, Group)>) -> io::Result<Self> {
-        let (ours, theirs) = Handoff::pair()?;
         let (directory, group) = group.unzip();
+        let (handoff, process) = Self::execute(directory.as_deref())?;
+        Ok(Self { directory, handoff, process, became_worker: false, workers: 0, group, inhabited: false })
+    }
+
+    fn execute(directory: Option<&Path>) -> io::Result<(Handoff, Child)> {
+        let (ours, theirs) = Handoff::pair()?;
         let mut command = Command::new("/proc/self/exe");
         command
             .arg("zygote")
@@ -138,11 +147,14 @@ impl Zygote {
             .envs(directory.map(|directory| (ZYGOTE_GROUPS, directory)))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null());
-        Ok(Self { handoff: ours, process: command.spawn()?, workers: 0, group, inhabited: false })
+        Ok((ours, command.spawn()?))
     }
 
-    /// Has a worker forked that has this end of its connection: its process id, and a descriptor of it.
-    fn fork(&mut self, task: Task, theirs: UnixStream) -> io::Result<(i32, OwnedFd)> {
+    /// Has a worker forked that has this end of its connection, which is a child of this process. Its process id.
+    fn fork(&mut self, task: Task, theirs: UnixStream) -> io::Result<Pid> {
+        if std::mem::take(&mut self.became_worker) {
+            (self.handoff, self.process) = Self::execute(self.directory.as_deref())?;
+        }
         self.workers += 1;
         let group = self.group.as_ref().map(Group::number);
         self.handoff.send(&Fork { worker: self.workers, task, group }, Some(theirs.as_fd()))?;
@@ -152,14 +164,14 @@ impl Zygote {
 
     fn attempt(&mut self, act: Act, filtered: bool) -> io::Result<Trial> {
         let (ours, theirs) = UnixStream::pair()?;
-        let (pid, process) = self.fork(Task::Try { act, filtered }, theirs)?;
+        let pid = self.fork(Task::Try { act, filtered }, theirs)?;
         let mut connection = Connection::over(ours);
         connection.set_deadline(Some(Instant::now() + ACT_TIMEOUT));
         let told = (connection.receive::<Tried>(), connection.receive::<Tried>());
         // It has ended by now, or never will.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        self.inhabited = self.group.as_ref().is_some_and(|group| group.holds(pid));
-        let ended = waitid(Id::PIDFd(process.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::__WALL)?;
+        let _ = kill(pid, Signal::SIGKILL);
+        self.inhabited = self.group.as_ref().is_some_and(|group| group.holds(pid.as_raw()));
+        let ended = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::__WALL)?;
         let (confinement, outcome) = match told {
             (Ok(Some(Tried::Confined(confinement))), Ok(Some(Tried::Happened))) => (confinement, Outcome::Happened),
             (Ok(Some(Tried::Confined(confinement))), Ok(Some(Tried::Prevented { errno }))) => {
@@ -173,14 +185,18 @@ impl Zygote {
         Ok(Trial { act, filtered, confinement: Confinement { cgroup_limits, ..confinement }, outcome })
     }
 
-    fn forked(&self) -> io::Result<(i32, OwnedFd)> {
+    fn forked(&mut self) -> io::Result<Pid> {
         loop {
             return match self.handoff.receive()? {
-                Some((Forked::Worker { pid, .. }, Some(process))) => Ok((pid, process)),
+                Some((Forked::Worker { pid, .. }, _)) => Ok(Pid::from_raw(pid)),
                 Some((Forked::Failed { errno, .. }, _)) => Err(io::Error::from_raw_os_error(errno)),
                 // It ends with this process.
                 Some((Forked::Init { .. }, _)) => continue,
-                Some((Forked::Worker { .. }, None)) | None => Err(io::ErrorKind::UnexpectedEof.into()),
+                Some((Forked::Itself { .. }, _)) => {
+                    self.became_worker = true;
+                    i32::try_from(self.process.id()).map(Pid::from_raw).map_err(io::Error::other)
+                }
+                None => Err(io::ErrorKind::UnexpectedEof.into()),
             };
         }
     }
@@ -198,9 +214,10 @@ fn end_of(status: WaitStatus) -> io::Result<Outcome> {
 
 impl Drop for Zygote {
     fn drop(&mut self) {
-        // It may be gone already; nothing is lost with it.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        // It may be gone already, as a worker that was waited for is; nothing is lost with it.
+        if !self.became_worker {
+            let _ = (self.process.kill(), self.process.wait());
+        }
     }
 }
 

@@ -85,7 +85,22 @@ impl Core {
             (Forked::Worker { worker, .. }, None) => (WorkerId(worker), Err(ErrorKind::InvalidData.into())),
             (Forked::Failed { worker, errno }, _) => (WorkerId(worker), Err(std::io::Error::from_raw_os_error(errno))),
             (Forked::Init { pid }, process) => return self.workers.init_forked(pid, process),
+            (Forked::Itself { worker }, _) => return self.zygote_became(WorkerId(worker)),
         };
+        self.born(worker, process);
+    }
+
+    /// Where nothing can be forked in the way that is needed, each worker is a zygote that was started for it.
+    fn zygote_became(&mut self, worker: WorkerId) {
+        let kind = self.workers.kind_of(worker);
+        let Some(zygote) = self.workers.zygotes.of(kind).take() else { return };
+        self.born(worker, zygote.into_worker());
+        self.forget_unborn(kind);
+        self.refill();
+    }
+
+    /// A process is there for a worker, or none could be made.
+    fn born(&mut self, worker: WorkerId, process: std::io::Result<Process>) {
         match process {
             Ok(process) => {
                 let process = Arc::new(process);
@@ -122,13 +137,7 @@ impl Core {
             "the zygote is gone; a new one is started when it is needed"
         );
         *self.workers.zygotes.of(kind) = None;
-        for worker in self.workers.unborn(kind) {
-            // One that had no run yet is nobody's loss.
-            if let Some(found) = self.workers.get_mut(worker).filter(|found| found.run.is_none()) {
-                found.kill(Killed::NoLongerNeeded);
-            }
-            self.worker_exited(worker, Exit::UNKNOWN);
-        }
+        self.forget_unborn(kind);
         if kind == Kind::WithPrograms {
             return;
         }
@@ -138,6 +147,17 @@ impl Core {
             self.fail_hungry("the process that makes workers ended again and again");
         } else if !self.workers.hungry.is_empty() {
             self.refill();
+        }
+    }
+
+    /// Gives up the workers that a zygote was asked for and did not make.
+    fn forget_unborn(&mut self, kind: Kind) {
+        for worker in self.workers.unborn(kind) {
+            // One that had no run yet is nobody's loss.
+            if let Some(found) = self.workers.get_mut(worker).filter(|found| found.run.is_none()) {
+                found.kill(Killed::NoLongerNeeded);
+            }
+            self.worker_exited(worker, Exit::UNKNOWN);
         }
     }
 }

@@ -15,7 +15,7 @@ use super::hold;
 use super::link::{Heard, Told};
 use super::process::{Exit, Process};
 use super::workers::Hungry;
-use super::zygote::Init;
+use super::zygote::{Init, Kind};
 use crate::inbound::AttemptId;
 use crate::limits::WORKER_TASKS_MAX;
 
@@ -115,6 +115,11 @@ impl Worker {
     /// Tells it something. False when it does not read what it is told.
     pub(super) fn tell(&self, told: Told) -> bool {
         self.told.as_ref().is_none_or(|sender| sender.try_send(told).is_ok())
+    }
+
+    /// The kind of zygote it comes from.
+    pub(super) fn kind(&self) -> Kind {
+        if self.with_programs.is_some() { Kind::WithPrograms } else { Kind::Plain }
     }
 
     pub(super) fn pid(&self) -> Option<i32> {

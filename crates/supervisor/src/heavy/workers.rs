@@ -180,6 +180,11 @@ impl Workers {
         self.all.get(&worker).is_some_and(|found| found.closed && found.exit.is_none())
     }
 
+    /// The kind of zygote it is asked of.
+    pub(super) fn kind_of(&self, worker: WorkerId) -> Kind {
+        self.all.get(&worker).map_or(Kind::Plain, Worker::kind)
+    }
+
     /// Its connection ended. What it is if it is gone with that.
     pub(super) fn closed(&mut self, worker: WorkerId) -> Option<Gone> {
         self.all.get_mut(&worker)?.closed = true;
@@ -194,10 +199,9 @@ impl Workers {
 
     /// Workers that were asked for and whose process is not known.
     pub(super) fn unborn(&self, kind: Kind) -> Vec<WorkerId> {
-        let of_kind = |worker: &Worker| worker.with_programs.is_some() == (kind == Kind::WithPrograms);
         self.all
             .iter()
-            .filter(|(_, worker)| worker.process.is_none() && of_kind(worker))
+            .filter(|(_, worker)| worker.process.is_none() && worker.kind() == kind)
             .map(|(&worker, _)| worker)
             .collect()
     }

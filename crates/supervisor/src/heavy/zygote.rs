@@ -13,7 +13,7 @@ use runlet_proto::worker::{Fork, Forked, Task, ZYGOTE_ENVIRONMENT, ZYGOTE_GROUPS
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
-use super::process::Process;
+use super::process::{self, Process};
 use super::workers::WorkerId;
 use crate::inbound::Inbound;
 
@@ -56,7 +56,8 @@ impl Zygotes {
 #[derive(Debug)]
 pub(crate) struct Zygote {
     handoff: Arc<AsyncHandoff>,
-    process: Child,
+    /// `None` once it has become a worker.
+    process: Option<Child>,
     reading: AbortHandle,
     /// Once it has told of it, if it has one.
     pub(super) init: Option<Arc<Init>>,
@@ -111,7 +112,7 @@ impl Zygote {
             .spawn()?;
         let handoff = Arc::new(AsyncHandoff::new(ours)?);
         let reading = tokio::spawn(read(kind, Arc::clone(&handoff), loop_queue)).abort_handle();
-        Ok(Self { handoff, process, reading, init: None })
+        Ok(Self { handoff, process: Some(process), reading, init: None })
     }
 
     /// Asks for a worker for this task, to be born in a control group if there is one. Returns our end of its connection.
@@ -125,12 +126,28 @@ impl Zygote {
     }
 }
 
+impl Zygote {
+    /// The process, which has become a worker.
+    ///
+    /// # Errors
+    /// Whatever pidfd_open(2) and epoll_ctl(2) say. It is killed then.
+    pub(super) fn into_worker(mut self) -> io::Result<Process> {
+        let pid = self.process.as_ref().and_then(|process| i32::try_from(process.id()).ok());
+        let pid = pid.ok_or(io::ErrorKind::NotFound)?;
+        // Not waited for by anybody else, it has its number still.
+        let process = process::open(pid).and_then(|descriptor| Process::new(pid, descriptor))?;
+        self.process = None;
+        Ok(process)
+    }
+}
+
 impl Drop for Zygote {
     fn drop(&mut self) {
         self.reading.abort();
         // It may be gone already; otherwise it has nothing to lose, and its end is near: waiting is short.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        if let Some(mut process) = self.process.take() {
+            let _ = (process.kill(), process.wait());
+        }
     }
 }
 
@@ -141,7 +158,8 @@ async fn read(kind: Kind, handoff: Arc<AsyncHandoff>, loop_queue: mpsc::Sender<I
             Ok(None) => Inbound::ZygoteLost { kind, error: None },
             Err(error) => Inbound::ZygoteLost { kind, error: Some(error) },
         };
-        let last = matches!(inbound, Inbound::ZygoteLost { .. });
+        let last =
+            matches!(inbound, Inbound::ZygoteLost { .. } | Inbound::Forked { forked: Forked::Itself { .. }, .. });
         if loop_queue.send(inbound).await.is_err() || last {
             return;
         }
