@@ -46,3 +46,17 @@ pub fn tool(name: &str) -> String {
     let found = places.into_iter().find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("there is no {name}")).to_str().expect("text").to_owned()
 }
+
+/// How many children of a process have their system calls filtered, as workers have from the moment they wait for a run.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn confined_children(parent: u32) -> usize {
+    let listed = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).expect("a running process");
+    let is_confined = |pid: &&str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line == "Seccomp:\t2")
+    };
+    listed.split_whitespace().filter(is_confined).count()
+}

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use runlet_tests::http;
 use runlet_tests::process::{Exit, Process};
 use runlet_tests::runlet::Installation;
+use runlet_tests::system::confined_children;
 use runlet_tests::upstream::{Gate, Page, Reply, Upstream};
 use runlet_tests::wait::{PATIENCE, wait_until};
 use serde_json::json;
@@ -74,6 +75,8 @@ fn commands_that_come_and_go_leave_nothing_open_in_the_supervisor() {
     let installation = Installation::new();
     let supervisor = installation.supervisor();
     installation.deploy("quick", &json!([{ "type": "response", "body": "x" }]));
+    // The workers that wait for heavy runs have their descriptors too.
+    wait_until("two idle workers", || (confined_children(supervisor.id()) == 2).then_some(()));
     installation.ok(&["run", "quick"]);
     let before = descriptors(&supervisor);
     for _ in 0..20 {

@@ -58,5 +58,5 @@ pub const REPLY_HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes a program may write to its standard output: a little less than a frame carries.
 pub const PROGRAM_OUTPUT_BYTES_MAX: usize = 15 * 1024 * 1024;
 
-/// Memory the output of a `transform` may take, in bytes: a little less than a frame carries.
+/// Bytes that the output of a `transform` may have as JSON text: a little less than a frame carries.
 pub const TRANSFORMED_BYTES_MAX: usize = 15 * 1024 * 1024;

@@ -38,6 +38,9 @@ pub enum RunError {
     /// It raised an error and did not catch it.
     #[error("{0}")]
     Raised(String),
+    /// It halted with an exit code that is not 0.
+    #[error("it halted with exit code {0}; `error(\"…\")` fails with a message")]
+    Halted(i32),
     /// An output that JSON cannot hold.
     #[error("an output is {0}")]
     NotJson(&'static str),
@@ -82,8 +85,11 @@ impl Program {
             let output = match output.map_err(jaq_core::Exn::get_err) {
                 Ok(output) => output,
                 Err(Ok(error)) => return Err(RunError::Raised(error.to_string())),
-                // `halt`: the program has ended.
-                Err(Err(_)) => break,
+                // `halt` ends the program; so does `halt_error`, which is to say that something is wrong.
+                Err(Err(end)) => match end.get_halt() {
+                    Ok(0) | Err(_) => break,
+                    Ok(code) => return Err(RunError::Halted(code)),
+                },
             };
             if outputs.len() == limits::JQ_OUTPUTS_MAX {
                 return Err(RunError::TooMany);
@@ -234,6 +240,7 @@ mod tests {
         assert!(run("error(\"no price\")", &json!(1)).unwrap_err().to_string().contains("no price"));
         assert!(matches!(run(".a", &json!(1)), Err(RunError::Raised(_))));
         assert_eq!(run("try error(\"x\") catch .", &json!(1)), Ok(vec![json!("x")]));
+        assert_eq!(run("halt_error", &json!(null)), Err(RunError::Halted(5)));
     }
 
     #[test]
