@@ -41,7 +41,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_fstat,
     // Memory.
     libc::SYS_brk,
-    libc::SYS_mmap,
     libc::SYS_mprotect,
     libc::SYS_mremap,
     libc::SYS_munmap,
@@ -117,6 +116,9 @@ impl Filter {
         let own = i64::from(OWN_ID);
         allowed.insert(libc::SYS_prlimit64, vec![argument_is(0, 0)?, argument_is(0, own)?]);
         allowed.insert(libc::SYS_tgkill, vec![argument_is(0, own)?]);
+        // Memory of its own, or a file's; not memory to be shared, which no limit counts (RLIMIT_DATA, setrlimit(2)).
+        let not = |flag| Ok::<_, FilterError>(SeccompRule::new(vec![masked(3, flag, 0)?])?);
+        allowed.insert(libc::SYS_mmap, vec![not(libc::MAP_SHARED)?, not(libc::MAP_ANONYMOUS)?]);
         // What is asked of a descriptor, and a copy of one; not whom the kernel signals about it (F_SETOWN, F_SETSIG,
         // O_ASYNC).
         let commands = [libc::F_GETFD, libc::F_GETFL, libc::F_DUPFD_CLOEXEC];
@@ -167,4 +169,10 @@ pub(crate) fn program(
 pub(crate) fn argument_is(at: u8, value: i64) -> Result<SeccompRule, FilterError> {
     let condition = SeccompCondition::new(at, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value.cast_unsigned())?;
     Ok(SeccompRule::new(vec![condition])?)
+}
+
+/// That of the bits of `mask` the argument, counted from 0, has these.
+pub(crate) fn masked(at: u8, mask: libc::c_int, bits: libc::c_int) -> Result<SeccompCondition, FilterError> {
+    let operator = SeccompCmpOp::MaskedEq(u64::from(mask.cast_unsigned()));
+    Ok(SeccompCondition::new(at, SeccompCmpArgLen::Dword, operator, u64::from(bits.cast_unsigned()))?)
 }

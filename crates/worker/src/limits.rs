@@ -23,6 +23,9 @@ pub(crate) const NICE: i32 = 10;
 /// woken beside it, such as the supervisor, is not kept waiting for the milliseconds that are usual.
 pub(crate) const SLICE: Duration = Duration::from_micros(100);
 
+/// Signals and timers that the programs of a run may have pending at once.
+pub(crate) const SIGNALS_PENDING_MAX: u64 = 64;
+
 /// Bytes a worker's stack may have.
 pub(crate) const STACK_BYTES_MAX: u64 = 8 * 1024 * 1024;
 

@@ -16,6 +16,7 @@ use nix::sys::utsname::uname;
 use nix::unistd::{Pid, setpgid};
 use runlet_proto::worker::Programs;
 
+use crate::limits::SIGNALS_PENDING_MAX;
 use crate::sys;
 
 /// Where systems keep what programs are linked with: read, and not executed.
@@ -48,6 +49,8 @@ pub(crate) fn limit_processes(programs: &Programs) -> io::Result<bool> {
     // This process is one of them.
     let processes_max = u64::from(programs.processes_max) + 1;
     setrlimit(Resource::RLIMIT_NPROC, processes_max, processes_max)?;
+    // Counted in the same way: none is to use up what the programs of other runs may have.
+    setrlimit(Resource::RLIMIT_SIGPENDING, SIGNALS_PENDING_MAX, SIGNALS_PENDING_MAX)?;
     Ok(counted_apart)
 }
 

@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 use libc::{EPERM, c_long};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule, sock_filter,
-};
+use seccompiler::{BpfProgram, SeccompAction, SeccompRule, sock_filter};
 
 use crate::filter::{self, FATAL, FilterError, argument_is};
 
@@ -143,8 +141,10 @@ pub(crate) fn install() -> Result<(), FilterError> {
     let fatal = filter::program(fatal, SeccompAction::Allow, SeccompAction::KillProcess)?;
     let mut refused: BTreeMap<c_long, Vec<SeccompRule>> =
         REFUSED.iter().chain(REFUSED_HERE).map(|&call| (call, Vec::new())).collect();
-    let flags = NAMESPACES.iter().map(|&flag| has_flag(0, flag));
+    let flags = NAMESPACES.iter().map(|&flag| has_flags(0, flag));
     refused.insert(libc::SYS_clone, flags.collect::<Result<_, _>>()?);
+    // Memory to be shared, which no limit counts (RLIMIT_DATA, setrlimit(2)).
+    refused.insert(libc::SYS_mmap, vec![has_flags(3, libc::MAP_SHARED | libc::MAP_ANONYMOUS)?]);
     let commands = [libc::F_SETOWN, F_SETOWN_EX, F_SETSIG].into_iter().map(|command| argument_is(1, command.into()));
     refused.insert(libc::SYS_fcntl, commands.collect::<Result<_, _>>()?);
     let requests = REQUESTS.into_iter().map(|request| argument_is(1, request.into()));
@@ -179,11 +179,9 @@ fn unknown() -> BpfProgram {
     ]
 }
 
-/// That the argument, counted from 0, has the flag.
-fn has_flag(at: u8, flag: libc::c_int) -> Result<SeccompRule, FilterError> {
-    let flag = u64::from(flag.cast_unsigned());
-    let condition = SeccompCondition::new(at, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), flag)?;
-    Ok(SeccompRule::new(vec![condition])?)
+/// That the argument, counted from 0, has all these flags.
+fn has_flags(at: u8, flags: libc::c_int) -> Result<SeccompRule, FilterError> {
+    Ok(SeccompRule::new(vec![filter::masked(at, flags, flags)?])?)
 }
 
 #[cfg(test)]
@@ -238,6 +236,7 @@ mod tests {
                 setpgid(Pid::from_raw(0), Pid::from_raw(0)) == Err(Errno::EPERM),
                 memfd_create(c"x", MFdFlags::empty()).err() == Some(Errno::EPERM),
                 fchmod(std::io::stdin(), Mode::empty()) == Err(Errno::EPERM),
+                sys::share_memory().is_err_and(|error| error.raw_os_error() == Some(EPERM)),
                 sys::fork(&Forking { clone3: true, sibling: false, pid_namespace: false })
                     .is_err_and(|error| error.raw_os_error() == Some(libc::ENOSYS)),
                 sys::fork(&Forking { clone3: false, sibling: false, pid_namespace: true })

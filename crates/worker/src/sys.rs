@@ -323,6 +323,18 @@ fn time(value: libc::timeval) -> Duration {
     Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(value.tv_usec).unwrap_or(0))
 }
 
+/// Tries to have memory that it could share with others.
+///
+/// # Errors
+/// Whatever mmap(2) says.
+#[cfg(test)]
+pub(crate) fn share_memory() -> io::Result<()> {
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping at a place of the system's choice, which nothing uses.
+    let place = unsafe { libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ, flags, -1, 0) };
+    if place == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Tries to become traceable by its parent.
 ///
 /// # Errors
