@@ -10,14 +10,13 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::sys::socket::{MsgFlags, recv};
 use nix::sys::stat::Mode;
 use nix::unistd::{chroot, fchdir, getegid, geteuid};
 use runlet_proto::worker::{Namespaces, exit};
@@ -93,9 +92,9 @@ impl Shared {
 }
 
 /// Whether the peer is gone: the supervisor, if it died before it could take this process with it. Its process id would not
-/// tell, which is 0 for whoever is in a pid namespace.
+/// tell, which is 0 for whoever is in a pid namespace; nor would reading, as long as it had said something before.
 pub(crate) fn is_closed(socket: &impl AsFd) -> bool {
-    recv(socket.as_fd().as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) == Ok(0)
+    sys::is_hung_up(socket.as_fd())
 }
 
 /// Maps the user and the group of this process to themselves in its new user namespace (user_namespaces(7)).
@@ -165,7 +164,18 @@ fn parse(status: &str) -> Option<Seen> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use runlet_ipc::handoff::Handoff;
+
     use super::*;
+
+    #[test]
+    fn a_peer_that_is_gone_is_gone_whatever_it_said_before() {
+        let (ours, theirs) = Handoff::pair().unwrap();
+        ours.send(&1_u64, None).unwrap();
+        assert!(!is_closed(&theirs));
+        drop(ours);
+        assert!(is_closed(&theirs));
+    }
 
     #[test]
     fn the_status_of_a_process_is_read_again_and_again() {

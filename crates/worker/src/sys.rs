@@ -252,6 +252,14 @@ extern "C" fn end_signalled(signal: libc::c_int) {
     exit_at_once(exit::SIGNALLED + signal);
 }
 
+/// Whether the other end of a socket is closed, whatever is still to be read.
+pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
+    let mut asked = libc::pollfd { fd: socket.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one entry, as is said, which outlives the call; it does not wait.
+    let told = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    told == 1 && asked.revents & libc::POLLHUP != 0
+}
+
 /// Gives up every descriptor and does nothing until a signal ends it.
 pub(crate) fn idle_for_ever() -> ! {
     // SAFETY: closing descriptors touches no memory, and nothing is dropped any more.

@@ -32,7 +32,7 @@ impl Core {
         let wanted = self.workers.hungry.len() + WORKERS_SPARE;
         while self.workers.spare() < wanted {
             if let Err(error) = self.fork_worker(Task::Serve) {
-                if error.kind() == ErrorKind::BrokenPipe {
+                if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) {
                     // The zygote has just ended: that it has is about to be told, and then this is tried again.
                     return;
                 }
