@@ -86,6 +86,8 @@ impl Installation {
     pub fn of_user(mut self, user: u32) -> Self {
         chown(self.folder(), Some(user), Some(user)).expect("root can give a folder away");
         self.user = Some(user);
+        // A control group would be root's.
+        self.environment.push(("RUNLET_CGROUP", "off".into()));
         self
     }
 

@@ -9,7 +9,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use runlet_tests::cgroup::{self, Group};
 use runlet_tests::process::{Exit, Process};
-use runlet_tests::runlet::Installation;
+use runlet_tests::runlet::{Installation, code};
 use runlet_tests::wait::wait_until;
 use serde_json::{Value, json};
 
@@ -135,25 +135,28 @@ fn what_a_killed_supervisor_left_in_groups_is_ended_by_the_next_one() {
 
 #[test]
 fn without_groups_everything_goes_on_and_the_reason_is_told() {
+    let installation = Installation::new();
+    let supervisor = installation.supervisor_with(&["--cgroup", "off", "--require-isolation", "0"]);
+    supervisor.wait_line("the reason", |line| line.contains("switched off").then_some(()));
+    let (run, _) = looping(&installation);
+    let worker = &inspect(&installation, &run)["worker"];
+    assert_eq!((&worker["cgroup"], &worker["isolation"]["cgroupLimits"]), (&Value::Null, &json!(false)), "{worker}");
+    installation.ok(&["pause", &run]);
+    installation.ok(&["resume", &run]);
+    installation.ok(&["stop", &run]);
     for (choice, why) in [("off", "switched off"), ("/proc", "no directory of a cgroup2")] {
-        let installation = Installation::new();
-        let supervisor = installation.supervisor_with(&["--cgroup", choice, "--require-isolation", "0"]);
-        supervisor.wait_line("the reason", |line| line.contains(why).then_some(()));
-        let (run, _) = looping(&installation);
-        let worker = &inspect(&installation, &run)["worker"];
-        assert_eq!(
-            (&worker["cgroup"], &worker["isolation"]["cgroupLimits"]),
-            (&Value::Null, &json!(false)),
-            "{worker}"
-        );
-        installation.ok(&["pause", &run]);
-        installation.ok(&["resume", &run]);
-        installation.ok(&["stop", &run]);
         let finished = installation.cli(&["doctor", "-o", "json", "--cgroup", choice]);
         let report: Value = serde_json::from_str(&finished.stdout).expect("JSON");
         assert_eq!(report["cgroup"]["path"], Value::Null, "{report}");
         assert!(report["cgroup"]["missing"].as_str().is_some_and(|missing| missing.contains(why)), "{report}");
     }
+}
+
+#[test]
+fn a_group_that_is_named_and_cannot_be_used_is_a_mistake() {
+    let refused = Installation::new().cli(&["supervisor", "--cgroup", "/proc"]);
+    refused.expect_code(code::USAGE, "a directory that is no control group");
+    assert!(refused.stderr.contains("no directory of a cgroup2") && refused.stderr.contains("--cgroup"), "{refused:?}");
 }
 
 #[test]
@@ -233,7 +236,8 @@ fn a_user_who_may_not_bring_workers_into_a_group_has_them_without() {
     for file in ["", "cgroup.procs", "cgroup.subtree_control"] {
         chown(group.directory().join(file), Some(NOBODY), Some(NOBODY)).expect("root may give away");
     }
-    let supervisor = installation.supervisor_with(&["--require-isolation", "1"]);
+    let given = group.directory().to_str().expect("text");
+    let supervisor = installation.supervisor_with(&["--require-isolation", "1", "--cgroup", given]);
     let (run, _) = looping(&installation);
     supervisor.wait_line("the reason", |line| line.contains("is not born in its own").then_some(()));
     assert_eq!(inspect(&installation, &run)["worker"]["cgroup"], Value::Null);

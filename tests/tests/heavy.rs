@@ -193,8 +193,11 @@ fn limits_end_a_run_and_name_themselves() {
     let limited = |jq: &str, limits: Value| json!({ "limits": limits, "blocks": [{ "type": "transform", "parameter": { "jq": jq } }] });
     let grow = "reduce range(infinite) as $i ([]; . + [$i])";
     installation.deploy("grows", &limited(grow, json!({ "memory": "32MiB" })));
+    installation.deploy("starves", &limited(grow, json!({ "memory": "1KiB" })));
     installation.deploy("burns", &limited(LOOP, json!({ "cpu": "1s" })));
-    for (workflow, code, text) in [("grows", "out-of-memory", "32 MiB"), ("burns", "cpu-limit", "1 s")] {
+    for (workflow, code, text) in
+        [("grows", "out-of-memory", "32 MiB"), ("starves", "out-of-memory", "1 MiB"), ("burns", "cpu-limit", "1 s")]
+    {
         let run = installation.run_detached(workflow);
         let failed = installation.wait_state(&run, "FAILED");
         assert!(failed["error"].as_str().is_some_and(|error| error.contains(text)), "{failed}");

@@ -78,6 +78,7 @@ fn a_run_is_refused_where_more_is_required_than_the_host_gives() {
     installation.cli(&["doctor", "--require-isolation", &more]).expect_code(code::FAILED, "doctor");
     let supervisor = installation.start(&["supervisor", "--require-isolation", &more]);
     supervisor.wait_line("ready", |line| line.starts_with("ready ").then_some(()));
+    supervisor.wait_line("what is to come", |line| line.contains("no heavy run will be executed").then_some(()));
     installation.deploy("one", &program("one", "1"));
     for _ in 0..3 {
         let refused = installation.cli(&["run", "one"]);
@@ -141,6 +142,8 @@ impl AsNobody {
         command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()]);
         command.arg(&self.binary).args(arguments).current_dir(self.installation.folder()).env_clear();
         command.envs(as_root.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        // The control group is root's.
+        command.env("RUNLET_CGROUP", "off");
         Process::start(&format!("runlet {} as nobody", arguments.join(" ")), &mut command, b"")
     }
 }

@@ -145,7 +145,7 @@ impl Core {
             Inbound::Log { attempt, level, text } => self.log(attempt, level, text),
             Inbound::Forked { forked, process } => self.forked(forked, process),
             Inbound::Refill => self.refill(),
-            Inbound::ZygoteLost { kind, error } => self.zygote_lost(kind, error),
+            Inbound::ZygoteLost { zygote, error } => self.zygote_lost(zygote, error),
             Inbound::FromWorker { worker, heard } => self.heard_from_worker(worker, heard),
             Inbound::WorkerClosed { worker, error } => self.worker_closed(worker, error),
             Inbound::WorkerOverdue { worker } => self.worker_overdue(worker),

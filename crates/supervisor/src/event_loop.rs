@@ -38,6 +38,9 @@ pub enum Error {
     /// The HTTP client could not be made.
     #[error(transparent)]
     Fetch(#[from] runlet_fetch::ConfigError),
+    /// The control group that was named cannot be used.
+    #[error("the control group of `--cgroup` cannot be used: {0}")]
+    Groups(#[from] cgroup::NoGroups),
     /// A program that is allowed cannot be run.
     #[error(transparent)]
     Program(#[from] ProgramError),
@@ -62,7 +65,7 @@ async fn serve(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
     let (loop_queue, inbound) = mpsc::channel(INBOUND_MAX);
     let mut core = new_core(&config, &loop_queue)?;
     leftovers::end(&core.state_id).await;
-    core.workers.groups = cgroup::begin(&config.cgroup, &core.state_id);
+    core.workers.groups = cgroup::begin(&config.cgroup, &core.state_id)?;
     if core.zygote_program.is_some() {
         core.refill();
     }

@@ -14,7 +14,7 @@ use runlet_proto::worker::Forked;
 use crate::heavy::link::Heard;
 use crate::heavy::process::Exit;
 use crate::heavy::workers::WorkerId;
-use crate::heavy::zygote::Kind;
+use crate::heavy::zygote::ZygoteName;
 use crate::outbox::Outbox;
 
 /// Numbers the control connections of one supervisor.
@@ -54,8 +54,8 @@ pub(crate) enum Inbound {
     Forked { forked: Forked, process: Option<OwnedFd> },
     /// An idle worker was given work: another is to wait in its place.
     Refill,
-    /// The zygote of this kind is gone.
-    ZygoteLost { kind: Kind, error: Option<std::io::Error> },
+    /// The zygote is gone.
+    ZygoteLost { zygote: ZygoteName, error: Option<std::io::Error> },
     /// A worker said something.
     FromWorker { worker: WorkerId, heard: Heard },
     /// A worker's connection ended; by what it sent, if there is an error.

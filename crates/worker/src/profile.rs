@@ -87,7 +87,35 @@ pub(crate) fn show_files(programs: &Programs, abi: ABI) -> Result<RestrictionSta
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::fd::AsFd as _;
+
+    use nix::sys::resource::getrlimit;
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+
     use super::*;
+    use crate::sys::{Forking, Side};
+
+    #[test]
+    fn programs_have_few_processes_and_few_signals_pending() {
+        let forking = Forking { clone3: false, sibling: false, pid_namespace: false };
+        let limits = || {
+            limit_processes(&Programs { allowed: Vec::new(), processes_max: 3 })?;
+            Ok::<_, io::Error>((getrlimit(Resource::RLIMIT_NPROC)?, getrlimit(Resource::RLIMIT_SIGPENDING)?))
+        };
+        match sys::fork(&forking).unwrap() {
+            Side::Child => {
+                let as_promised =
+                    limits().is_ok_and(|found| found == ((4, 4), (SIGNALS_PENDING_MAX, SIGNALS_PENDING_MAX)));
+                sys::exit_at_once(i32::from(!as_promised));
+            }
+            Side::Parent(_, process) => {
+                let ended = waitid(Id::PIDFd(process.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::__WALL).unwrap();
+                assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
+            }
+        }
+    }
 
     #[test]
     fn the_kernel_is_known_by_its_release() {

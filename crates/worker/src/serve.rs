@@ -59,7 +59,7 @@ pub(crate) fn rehearse(socket: UnixStream, source: &SourceText) {
     let connection = Connection::over(socket);
     let mut worker = Worker { connection, definition: None, programs: None, cpu_s_max: 0, intercept: |_| None };
     // The end of the socket is the end of it.
-    let _ = worker.work(source);
+    let _ = worker.read(source).and_then(|()| worker.work());
 }
 
 struct Worker {
@@ -77,14 +77,20 @@ impl Worker {
         let Some(first) = self.connection.receive()? else { return Ok(()) };
         let ToWorker::Run(program) = first else { return Err(ServeError::Turn) };
         let Program { source, memory_bytes_max, cpu_s_max } = *program;
+        // Before the limits, which are those of what the definition does: reading it was bounded when it was deployed.
+        self.read(&source)?;
         limit_run(confined.data_bytes, memory_bytes_max, cpu_s_max)?;
         self.cpu_s_max = cpu_s_max;
-        self.work(&source)
+        self.work()
     }
 
-    fn work(&mut self, source: &SourceText) -> Result<(), ServeError> {
+    fn read(&mut self, source: &SourceText) -> Result<(), ServeError> {
         let parsed = runlet_workflow::parse(&source.file, &source.text);
         self.definition = Some(Arc::new(parsed.map_err(|_| ServeError::Definition)?));
+        Ok(())
+    }
+
+    fn work(&mut self) -> Result<(), ServeError> {
         let mut under_way: Vec<Attempting> = Vec::new();
         while let Some(message) = self.next()? {
             match message {

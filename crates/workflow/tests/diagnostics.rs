@@ -65,6 +65,7 @@ fn fields_of_the_object_form() {
   "description": 5, "prioritty": 3, "blocks": [{ "type": "response" }] }"#,
         r#"{ "isolation": "process", "timeout": "0s", "priority": "5", "concurrency": 1.5, "blocks": [{ "type": "response" }] }"#,
         r#"{ "isolation": "thread", "timeout": "1 fortnight", "limits": { "memory": "0B", "cpu": "400d" }, "blocks": [{ "type": "response" }] }"#,
+        r#"{ "limits": { "cpu": "1500ms" }, "blocks": [{ "type": "response" }] }"#,
     ];
     insta::assert_snapshot!(report(&documents));
 }

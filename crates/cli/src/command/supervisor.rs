@@ -49,6 +49,10 @@ fn explained(error: &Error) -> CommandError {
             let help = "programs are allowed by --allow-exec or RUNLET_ALLOW_EXEC: correct what is said there, or leave it out";
             return CommandError::Usage { message, help: Some(help.to_owned()) };
         }
+        Error::Groups(_) => {
+            let help = "--cgroup or RUNLET_CGROUP names it: `auto` takes the one that was delegated, `off` none; `runlet doctor` looks at one";
+            return CommandError::Usage { message, help: Some(help.to_owned()) };
+        }
         Error::Runtime(_) => None,
     };
     CommandError::Failed { message, help: help.map(str::to_owned) }

@@ -1,5 +1,6 @@
 //! How workers come to be: asked of a zygote, so that one is idle when a run needs it.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -9,10 +10,10 @@ use runlet_proto::worker::{Forked, Task};
 
 use super::cause::Killed;
 use super::cgroup::{Group, Groups};
-use super::link;
 use super::process::{Exit, Process};
 use super::workers::WorkerId;
-use super::zygote::{Kind, Zygote};
+use super::zygote::{Kind, Zygote, ZygoteName};
+use super::{link, orphans};
 use crate::core::Core;
 use crate::inbound::Inbound;
 use crate::limits::{WORKERS_SPARE, ZYGOTES_LOST_MAX};
@@ -32,28 +33,39 @@ impl Core {
         let wanted = self.workers.hungry.len() + WORKERS_SPARE;
         while self.workers.spare() < wanted {
             if let Err(error) = self.fork_worker(Task::Serve) {
-                if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) {
-                    // The zygote has just ended: that it has is about to be told, and then this is tried again.
-                    return;
-                }
                 tracing::error!(%error, "no worker could be made");
                 return self.fail_hungry(&format!("no worker could be made: {error}"));
             }
         }
     }
 
+    /// Asks for a worker for this task. A zygote that turns out to have ended is replaced, once.
+    ///
+    /// # Errors
+    /// When none can be asked for.
     pub(super) fn fork_worker(&mut self, task: Task) -> std::io::Result<WorkerId> {
+        let kind = Kind::of(&task);
+        match self.ask_zygote(kind, task.clone()) {
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                self.forget_zygote(kind);
+                self.ask_zygote(kind, task)
+            }
+            asked => asked,
+        }
+    }
+
+    fn ask_zygote(&mut self, kind: Kind, task: Task) -> std::io::Result<WorkerId> {
         let program = self
             .zygote_program
             .clone()
             .ok_or_else(|| std::io::Error::other("this supervisor was started without the means to make processes"))?;
         let worker = self.workers.next_id();
-        let kind = Kind::of(&task);
+        let name = ZygoteName { kind, number: worker.0 };
         let zygote = match self.workers.zygotes.of(kind) {
             Some(zygote) => zygote,
             none => {
                 let groups = self.workers.groups.as_ref().map(Groups::directory);
-                none.insert(Zygote::start(kind, &program, &self.state_id, groups, self.loop_queue.clone())?)
+                none.insert(Zygote::start(name, &program, &self.state_id, groups, self.loop_queue.clone())?)
             }
         };
         let group = self.workers.groups.as_mut().and_then(Groups::take);
@@ -112,7 +124,7 @@ impl Core {
                         let _ = loop_queue.send(Inbound::WorkerExited { worker, exit }).await;
                     }
                 });
-                // It may have said that it is ready, and been given a run, before the zygote said that it is there.
+                // One with programs may have been told of its run before the zygote said that it is there.
                 let job = self.workers.get_mut(worker).and_then(|found| found.run);
                 let account = job.and_then(|job| self.runs.get_mut(&job.run)).and_then(|record| record.worker.as_mut());
                 if let Some(account) = account {
@@ -120,6 +132,11 @@ impl Core {
                 }
                 if let Some(attempt) = self.workers.forked(worker, process) {
                     self.stopped(attempt);
+                }
+                self.feed();
+                if self.workers.orphans_wanted {
+                    let known = self.workers.pids();
+                    self.end_orphans(&known);
                 }
             }
             Err(error) => {
@@ -131,13 +148,17 @@ impl Core {
     }
 
     /// The zygote is gone. Its workers live on; those it was still asked for will never be.
-    pub(crate) fn zygote_lost(&mut self, kind: Kind, error: Option<std::io::Error>) {
+    pub(crate) fn zygote_lost(&mut self, zygote: ZygoteName, error: Option<std::io::Error>) {
+        let kind = zygote.kind;
+        if self.workers.zygotes.of(kind).as_ref().is_none_or(|current| current.name != zygote) {
+            // It has been replaced already.
+            return;
+        }
         tracing::warn!(
             error = error.map(tracing::field::display),
             "the zygote is gone; a new one is started when it is needed"
         );
-        *self.workers.zygotes.of(kind) = None;
-        self.forget_unborn(kind);
+        self.forget_zygote(kind);
         if kind == Kind::WithPrograms {
             return;
         }
@@ -147,6 +168,24 @@ impl Core {
             self.fail_hungry("the process that makes workers ended again and again");
         } else if !self.workers.hungry.is_empty() {
             self.refill();
+        }
+    }
+
+    fn forget_zygote(&mut self, kind: Kind) {
+        // With the first process of its namespace, which ends with it and is waited for.
+        let known = self.workers.pids();
+        *self.workers.zygotes.of(kind) = None;
+        self.forget_unborn(kind);
+        self.workers.orphans_wanted = true;
+        self.end_orphans(&known);
+    }
+
+    /// Ends the children that nobody knows: what a zygote forked and could not tell of any more. Not while another may be about
+    /// to tell of one.
+    fn end_orphans(&mut self, known: &HashSet<i32>) {
+        if self.workers.orphans_wanted && !self.workers.expects_births() {
+            self.workers.orphans_wanted = false;
+            orphans::end(known);
         }
     }
 

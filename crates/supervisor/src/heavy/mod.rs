@@ -13,6 +13,7 @@ mod hold;
 mod judge;
 pub(crate) mod leftovers;
 pub(crate) mod link;
+mod orphans;
 mod parcel;
 pub(crate) mod process;
 mod programs;
@@ -82,7 +83,7 @@ impl Core {
     }
 
     /// Gives idle workers to attempts that wait for one.
-    fn feed(&mut self) {
+    pub(super) fn feed(&mut self) {
         while let Some(hungry) = self.next_hungry() {
             // Given up meanwhile; the kernel has been told.
             let job = self.job_of(hungry.attempt.run).filter(|_| self.attempts.contains_key(&hungry.attempt));
@@ -109,8 +110,7 @@ impl Core {
     fn job_of(&self, run: RunId) -> Option<Job> {
         let program = &self.runs.get(&run)?.program;
         let definition = &program.definition;
-        let cpu = definition.limits.cpu;
-        let cpu_s_max = cpu.map_or(HEAVY_CPU_S_DEFAULT, |cpu| cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0));
+        let cpu_s_max = definition.limits.cpu.map_or(HEAVY_CPU_S_DEFAULT, |cpu| cpu.as_secs());
         let processes = definition.limits.processes.unwrap_or(RUN_PROCESSES_DEFAULT);
         let processes_max = definition.programs().next().map(|_| processes);
         Some(Job { run, memory_bytes_max: program.plan.heavy_memory_bytes, cpu_s_max, processes_max })
@@ -162,6 +162,7 @@ impl Core {
             }
             if found.with_programs.is_none() {
                 self.workers.ready(worker, confinement);
+                self.tell_if_too_weak();
                 return self.feed();
             }
             if !found.is_stopped() {
@@ -177,6 +178,18 @@ impl Core {
         {
             tracing::warn!(pid = found.pid(), what, "a worker is killed");
             found.kill(Killed::Protocol(what));
+        }
+    }
+
+    /// Says once that heavy runs will be refused, before one comes.
+    fn tell_if_too_weak(&mut self) {
+        let level = self.workers.next_level().filter(|level| *level < self.level_required);
+        if let Some(level) = level.filter(|_| !std::mem::replace(&mut self.workers.too_weak_told, true)) {
+            tracing::error!(
+                level,
+                required = self.level_required,
+                "no heavy run will be executed: workers are confined less than --require-isolation asks for; see `runlet doctor`"
+            );
         }
     }
 

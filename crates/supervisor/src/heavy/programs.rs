@@ -9,7 +9,6 @@ use runlet_proto::ids::RunId;
 use runlet_proto::worker::{self, Confinement, Task};
 
 use super::cause::{self, Killed};
-use super::worker::Worker;
 use super::workers::{Hungry, WorkerId};
 use crate::attempt::Active;
 use crate::core::Core;
@@ -48,7 +47,8 @@ impl Core {
     /// A worker with programs has confined itself: it is told what waits for it, or why that is not executed.
     pub(super) fn ready_with_programs(&mut self, worker: WorkerId, confinement: Confinement) {
         self.workers.confined(worker, confinement);
-        let limited = self.workers.get_mut(worker).map_or(Ok(()), Worker::limit);
+        let job = self.workers.get_mut(worker).and_then(|found| found.run.map(|job| (found, job)));
+        let limited = job.map_or(Ok(()), |(found, job)| found.limit(job.limits()));
         let unfit = unfit(&confinement, self.level_required);
         let unfit = limited.err().map(|error| cause::not_limited(&error)).or(unfit);
         let Some(found) = self.workers.get_mut(worker) else { return };

@@ -198,15 +198,12 @@ impl Worker {
         self.with_programs.as_ref().is_some_and(|with| with.ending)
     }
 
-    /// Has its control group, if it has one, limit it to what its run may have.
+    /// Has its control group, if it has one, limit it.
     ///
     /// # Errors
     /// When the system refuses. The worker is of no use then.
-    pub(super) fn limit(&mut self) -> std::io::Result<()> {
-        match (&mut self.group, &self.run) {
-            (Some(group), Some(job)) => group.limit(job.limits()),
-            (None, _) | (_, None) => Ok(()),
-        }
+    pub(super) fn limit(&mut self, limits: Limits) -> std::io::Result<()> {
+        self.group.as_mut().map_or(Ok(()), |group| group.limit(limits))
     }
 
     /// Ends it. The first reason counts.

@@ -1,6 +1,6 @@
 //! The workers there are: coming, idle, at work, dying.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -28,6 +28,10 @@ pub(crate) struct Workers {
     pub(super) zygotes: Zygotes,
     /// Zygotes that ended since a worker was last ready.
     pub(super) zygotes_lost: u32,
+    /// Whether it was told that workers are confined too little.
+    pub(super) too_weak_told: bool,
+    /// Whether a zygote has ended that may have forked what it did not tell of.
+    pub(super) orphans_wanted: bool,
     /// The control groups they live in, if they have any.
     pub(crate) groups: Option<Groups>,
     numbers: u64,
@@ -86,7 +90,16 @@ impl Workers {
     pub(super) fn ready(&mut self, worker: WorkerId, confinement: Confinement) {
         self.confined(worker, confinement);
         self.zygotes_lost = 0;
-        self.idle.push_back(worker);
+        self.idle_if_known(worker);
+    }
+
+    /// A worker is given a run only when it waits for one and its process is known, in whatever order that is told: a process
+    /// that no zygote has told of cannot be held, killed or waited for.
+    fn idle_if_known(&mut self, worker: WorkerId) {
+        let Some(found) = self.all.get(&worker) else { return };
+        if found.with_programs.is_none() && found.confinement.is_some() && found.process.is_some() {
+            self.idle.push_back(worker);
+        }
     }
 
     /// Notes how it has confined itself. Whether it is limited by a control group is not for itself to say.
@@ -118,8 +131,7 @@ impl Workers {
         let usable = |worker: &&WorkerId| self.all.get(worker).is_some_and(Worker::is_usable);
         let next = self.idle.iter().find(usable).copied();
         let Some(found) = next.and_then(|next| self.all.get_mut(&next)) else { return Ok(()) };
-        let limited = found.group.as_mut().map_or(Ok(()), |group| group.limit(limits));
-        limited.inspect_err(|_| found.kill(Killed::NoLongerNeeded))
+        found.limit(limits).inspect_err(|_| found.kill(Killed::NoLongerNeeded))
     }
 
     /// How far the worker that is taken next is confined.
@@ -171,8 +183,10 @@ impl Workers {
         if found.with_programs.is_none() {
             found.init = self.zygotes.of(Kind::Plain).as_ref().and_then(|zygote| zygote.init.clone());
         }
-        let Stop::Wanted(attempt) = found.stop else { return None };
-        found.stop(attempt).then_some(attempt)
+        let stop = found.stop;
+        self.idle_if_known(worker);
+        let Stop::Wanted(attempt) = stop else { return None };
+        self.all.get_mut(&worker)?.stop(attempt).then_some(attempt)
     }
 
     /// Whether its connection has ended and its process has not.
@@ -204,6 +218,24 @@ impl Workers {
             .filter(|(_, worker)| worker.process.is_none() && worker.kind() == kind)
             .map(|(&worker, _)| worker)
             .collect()
+    }
+
+    /// Whether a zygote was asked for a worker and has not answered.
+    pub(super) fn expects_births(&self) -> bool {
+        self.all.values().any(|worker| worker.process.is_none() && worker.exit.is_none())
+    }
+
+    /// All children of this process that are known.
+    pub(super) fn pids(&self) -> HashSet<i32> {
+        let workers = self.all.values().flat_map(|worker| {
+            let init = worker.init.as_ref().map(|init| init.pid());
+            worker.pid().into_iter().chain(init)
+        });
+        let zygotes = self.zygotes.iter().flat_map(|zygote| {
+            let init = zygote.init.as_ref().map(|init| init.pid());
+            zygote.pid().into_iter().chain(init)
+        });
+        workers.chain(zygotes).collect()
     }
 
     /// Only when both its process and its connection have ended has everything it said been heard.

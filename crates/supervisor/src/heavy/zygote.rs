@@ -36,6 +36,13 @@ impl Kind {
     }
 }
 
+/// Names one zygote among all there ever were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ZygoteName {
+    pub(super) kind: Kind,
+    pub(super) number: u64,
+}
+
 /// The zygotes there are.
 #[derive(Debug, Default)]
 pub(crate) struct Zygotes {
@@ -50,11 +57,16 @@ impl Zygotes {
             Kind::WithPrograms => &mut self.with_programs,
         }
     }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Zygote> {
+        self.plain.iter().chain(&self.with_programs)
+    }
 }
 
 /// A running zygote. Dropped, it is killed; its workers are not.
 #[derive(Debug)]
 pub(crate) struct Zygote {
+    pub(super) name: ZygoteName,
     handoff: Arc<AsyncHandoff>,
     /// `None` once it has become a worker.
     process: Option<Child>,
@@ -69,6 +81,10 @@ pub(crate) struct Zygote {
 pub(crate) struct Init(Arc<Process>);
 
 impl Init {
+    pub(super) fn pid(&self) -> i32 {
+        self.0.pid()
+    }
+
     pub(super) fn new(process: Process) -> Self {
         let process = Arc::new(process);
         // What is not waited for stays in the system's list.
@@ -87,14 +103,14 @@ impl Drop for Init {
 }
 
 impl Zygote {
-    /// Starts `program zygote`, marked as that of the state directory ([`super::leftovers::id_of`]), with the directory of the control groups of its
-    /// workers. Must be called on the thread that lives as long as the supervisor: a worker dies with the
-    /// thread that started its zygote (PR_SET_PDEATHSIG(2const)).
+    /// Starts `program zygote`, marked as that of the state directory ([`super::leftovers::id_of`]), with the directory of the
+    /// control groups of its workers. Must be called on the thread that lives as long as the supervisor: a worker dies with
+    /// the thread that started its zygote (PR_SET_PDEATHSIG(2const)).
     ///
     /// # Errors
     /// When the process cannot be started.
     pub(crate) fn start(
-        kind: Kind,
+        name: ZygoteName,
         program: &Path,
         state: &str,
         groups: Option<&Path>,
@@ -111,8 +127,8 @@ impl Zygote {
             .stderr(Stdio::inherit())
             .spawn()?;
         let handoff = Arc::new(AsyncHandoff::new(ours)?);
-        let reading = tokio::spawn(read(kind, Arc::clone(&handoff), loop_queue)).abort_handle();
-        Ok(Self { handoff, process: Some(process), reading, init: None })
+        let reading = tokio::spawn(read(name, Arc::clone(&handoff), loop_queue)).abort_handle();
+        Ok(Self { name, handoff, process: Some(process), reading, init: None })
     }
 
     /// Asks for a worker for this task, to be born in a control group if there is one. Returns our end of its connection.
@@ -124,16 +140,17 @@ impl Zygote {
         self.handoff.try_send(&Fork { worker: worker.0, task, group }, Some(theirs.as_fd()))?;
         Ok(ours)
     }
-}
 
-impl Zygote {
+    pub(super) fn pid(&self) -> Option<i32> {
+        i32::try_from(self.process.as_ref()?.id()).ok()
+    }
+
     /// The process, which has become a worker.
     ///
     /// # Errors
     /// Whatever pidfd_open(2) and epoll_ctl(2) say. It is killed then.
     pub(super) fn into_worker(mut self) -> io::Result<Process> {
-        let pid = self.process.as_ref().and_then(|process| i32::try_from(process.id()).ok());
-        let pid = pid.ok_or(io::ErrorKind::NotFound)?;
+        let pid = self.pid().ok_or(io::ErrorKind::NotFound)?;
         // Not waited for by anybody else, it has its number still.
         let process = process::open(pid).and_then(|descriptor| Process::new(pid, descriptor))?;
         self.process = None;
@@ -151,12 +168,12 @@ impl Drop for Zygote {
     }
 }
 
-async fn read(kind: Kind, handoff: Arc<AsyncHandoff>, loop_queue: mpsc::Sender<Inbound>) {
+async fn read(zygote: ZygoteName, handoff: Arc<AsyncHandoff>, loop_queue: mpsc::Sender<Inbound>) {
     loop {
         let inbound = match handoff.receive::<Forked>().await {
             Ok(Some((forked, process))) => Inbound::Forked { forked, process },
-            Ok(None) => Inbound::ZygoteLost { kind, error: None },
-            Err(error) => Inbound::ZygoteLost { kind, error: Some(error) },
+            Ok(None) => Inbound::ZygoteLost { zygote, error: None },
+            Err(error) => Inbound::ZygoteLost { zygote, error: Some(error) },
         };
         let last =
             matches!(inbound, Inbound::ZygoteLost { .. } | Inbound::Forked { forked: Forked::Itself { .. }, .. });

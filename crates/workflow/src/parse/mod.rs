@@ -14,6 +14,7 @@ mod units;
 
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::time::Duration;
 
 use jsonc_parser::ast::Value;
 
@@ -91,7 +92,7 @@ struct Head {
     description: Option<String>,
     priority: u8,
     isolation: Isolation,
-    timeout: Option<std::time::Duration>,
+    timeout: Option<Duration>,
     concurrency: Option<NonZeroU32>,
     limits: Limits,
     on_error: ErrorWord,
@@ -203,7 +204,7 @@ fn run_limits(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Limits {
     };
     let found = Limits {
         memory_bytes: fields.take("memory").and_then(|spot| spot.size(limits::RUN_MEMORY_BYTES_MAX, report)),
-        cpu: fields.take("cpu").and_then(|spot| spot.timeout(report)),
+        cpu: fields.take("cpu").and_then(|spot| whole_seconds(&spot, report)),
         output_bytes: fields.take("output").and_then(|spot| spot.size(limits::RUN_MEMORY_BYTES_MAX, report)),
         log_bytes: fields.take("log").and_then(|spot| spot.size(limits::RUN_LOG_BYTES_MAX, report)),
         processes: fields
@@ -213,6 +214,18 @@ fn run_limits(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Limits {
     };
     fields.finish(&field::names(LIMITS_FIELDS), report);
     found
+}
+
+/// A duration as the system counts CPU time (RLIMIT_CPU, setrlimit(2)).
+fn whole_seconds(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<Duration> {
+    let duration = spot.timeout(report)?;
+    if duration.subsec_nanos() != 0 {
+        let finding = Finding::new("invalid-duration", "CPU time is counted in whole seconds");
+        let seconds = duration.as_secs() + 1;
+        spot.refuse(finding.help(format!("write \"{seconds}s\"; `timeout` bounds the time on the clock")), report);
+        return None;
+    }
+    Some(duration)
 }
 
 const NAME_HELP: &str = "a lower-case letter or a digit, then at most 63 of a-z, 0-9, `.`, `_` and `-`";

@@ -123,16 +123,20 @@ impl Drop for Groups {
 }
 
 /// Those of a supervisor that starts, or none; either way it says so.
-pub(crate) fn begin(choice: &Choice, id: &str) -> Option<Groups> {
+///
+/// # Errors
+/// [`NoGroups`] when a group was named and cannot be had.
+pub(crate) fn begin(choice: &Choice, id: &str) -> Result<Option<Groups>, NoGroups> {
     match Groups::set_up(choice, id) {
         Ok(groups) => {
             let missing: Vec<_> = groups.missing.iter().map(|missing| missing.controller).collect();
             tracing::info!(directory = %groups.directory.display(), ?missing, "workers have control groups of their own");
-            Some(groups)
+            Ok(Some(groups))
         }
+        Err(why) if matches!(choice, Choice::At(_)) => Err(why),
         Err(why) => {
             tracing::info!(%why, "workers have no control groups of their own");
-            None
+            Ok(None)
         }
     }
 }
