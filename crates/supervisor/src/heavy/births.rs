@@ -6,14 +6,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use runlet_proto::failure::Failure;
-use runlet_proto::worker::{Forked, Task};
+use runlet_proto::worker::{Forked, FromWorker, Task};
 
 use super::cause::Killed;
 use super::cgroup::{Group, Groups};
+use super::link::{self, Heard};
+use super::orphans;
 use super::process::{Exit, Process};
 use super::workers::WorkerId;
 use super::zygote::{Kind, Zygote, ZygoteName};
-use super::{link, orphans};
 use crate::core::Core;
 use crate::inbound::Inbound;
 use crate::limits::{WORKERS_SPARE, ZYGOTES_LOST_MAX};
@@ -124,16 +125,13 @@ impl Core {
                         let _ = loop_queue.send(Inbound::WorkerExited { worker, exit }).await;
                     }
                 });
-                // One with programs may have been told of its run before the zygote said that it is there.
-                let job = self.workers.get_mut(worker).and_then(|found| found.run);
-                let account = job.and_then(|job| self.runs.get_mut(&job.run)).and_then(|record| record.worker.as_mut());
-                if let Some(account) = account {
-                    account.pid = Some(process.pid());
-                }
                 if let Some(attempt) = self.workers.forked(worker, process) {
                     self.stopped(attempt);
                 }
-                self.feed();
+                let said = self.workers.get_mut(worker).and_then(|found| found.said_ready.take());
+                if let Some(confinement) = said {
+                    self.heard_from_worker(worker, Heard::Message(FromWorker::Ready(confinement)));
+                }
                 if self.workers.orphans_wanted {
                     let known = self.workers.pids();
                     self.end_orphans(&known);

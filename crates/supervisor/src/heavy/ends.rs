@@ -6,6 +6,7 @@ use runlet_proto::ids::RunId;
 
 use super::cause::{self, Killed};
 use super::process::{Exit, How};
+use super::usage;
 use super::worker::{Gone, Job};
 use super::workers::WorkerId;
 use super::zygote::Zygotes;
@@ -33,6 +34,10 @@ impl Core {
             return self.worker_gone(&gone);
         }
         // A process that ends closes its connection first. One that goes on without is of no use any more.
+        self.look_again_at(worker);
+    }
+
+    fn look_again_at(&self, worker: WorkerId) {
         let loop_queue = self.loop_queue.clone();
         tokio::spawn(async move {
             tokio::time::sleep(CLOSED_WORKER_ENDS_WITHIN).await;
@@ -45,6 +50,10 @@ impl Core {
         if self.workers.lives_on(worker)
             && let Some(found) = self.workers.get_mut(worker)
         {
+            if found.pid().is_some_and(usage::is_exiting) {
+                // What it died of is not what it is held up by.
+                return self.look_again_at(worker);
+            }
             found.kill(Killed::Protocol("it closed its connection and went on".into()));
         }
     }

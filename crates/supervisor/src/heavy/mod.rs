@@ -83,7 +83,7 @@ impl Core {
     }
 
     /// Gives idle workers to attempts that wait for one.
-    pub(super) fn feed(&mut self) {
+    fn feed(&mut self) {
         while let Some(hungry) = self.next_hungry() {
             // Given up meanwhile; the kernel has been told.
             let job = self.job_of(hungry.attempt.run).filter(|_| self.attempts.contains_key(&hungry.attempt));
@@ -157,8 +157,13 @@ impl Core {
     pub(crate) fn heard_from_worker(&mut self, worker: WorkerId, heard: Heard) {
         let Some(found) = self.workers.get_mut(worker).filter(|found| !found.is_dying()) else { return };
         if let Heard::Message(FromWorker::Ready(confinement)) = heard {
-            if found.confinement.is_some() {
+            if found.confinement.is_some() || found.said_ready.is_some() {
                 return found.kill(Killed::Protocol("it said twice that it is ready".into()));
+            }
+            if found.process.is_none() {
+                // What no zygote has told of cannot be held, killed or waited for: it is given nothing before it can.
+                found.said_ready = Some(confinement);
+                return;
             }
             if found.with_programs.is_none() {
                 self.workers.ready(worker, confinement);

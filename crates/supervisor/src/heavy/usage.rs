@@ -26,6 +26,19 @@ pub(crate) fn of_process(pid: i32) -> Option<Usage> {
     })
 }
 
+/// Whether a process is on its way out, by its flags (field 9 of proc_pid_stat(5)): it has closed its descriptors then, and
+/// ends when all there is in its pid namespace has.
+pub(crate) fn is_exiting(pid: i32) -> bool {
+    /// `PF_EXITING` of linux/sched.h.
+    const EXITING: u64 = 0x4;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    flags(&stat).is_some_and(|flags| flags & EXITING != 0)
+}
+
+fn flags(stat: &str) -> Option<u64> {
+    stat.rsplit_once(") ")?.1.split(' ').nth(6)?.parse().ok()
+}
+
 /// Fields 14 to 17 of proc_pid_stat(5). The name in field 2 may hold anything, so counting begins behind its last bracket.
 fn cpu(stat: &str, ticks_per_second: u64) -> Option<Duration> {
     let after_name = stat.rsplit_once(") ")?.1;
@@ -48,6 +61,7 @@ mod tests {
         let stat = "12 (a) R 1) S 1 12 12 0 -1 4194560 99 0 0 0 150 50 20 30 20 0 1 0 7 8 9";
         assert_eq!(cpu(stat, 100), Some(Duration::from_millis(2_500)));
         assert_eq!(cpu("12 (a) S 1 12", 100), None);
+        assert_eq!((flags(stat), flags("12 (a) S 1 12")), (Some(4_194_560), None));
         assert_eq!(resident_pages("1000 250 30 4 0 60 0\n"), Some(250));
         assert_eq!(resident_pages(""), None);
     }
@@ -57,5 +71,6 @@ mod tests {
         let own = i32::try_from(std::process::id()).expect("a process id");
         assert!(of_process(own).is_some_and(|usage| usage.resident_bytes > 0));
         assert_eq!(of_process(i32::MAX), None);
+        assert!(!is_exiting(own) && !is_exiting(i32::MAX));
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Worker {
     /// What it was born in, as far as is known.
     pub(super) group: Option<Group>,
     pub(super) confinement: Option<Confinement>,
+    /// What it said when it was ready, as long as its process is not known.
+    pub(super) said_ready: Option<Confinement>,
     pub(super) run: Option<Job>,
     /// If it was forked for a run with programs.
     pub(super) with_programs: Option<WithPrograms>,
@@ -101,6 +103,7 @@ impl Worker {
             init: None,
             group,
             confinement: None,
+            said_ready: None,
             run: None,
             with_programs: None,
             stop: Stop::Goes,

@@ -90,16 +90,7 @@ impl Workers {
     pub(super) fn ready(&mut self, worker: WorkerId, confinement: Confinement) {
         self.confined(worker, confinement);
         self.zygotes_lost = 0;
-        self.idle_if_known(worker);
-    }
-
-    /// A worker is given a run only when it waits for one and its process is known, in whatever order that is told: a process
-    /// that no zygote has told of cannot be held, killed or waited for.
-    fn idle_if_known(&mut self, worker: WorkerId) {
-        let Some(found) = self.all.get(&worker) else { return };
-        if found.with_programs.is_none() && found.confinement.is_some() && found.process.is_some() {
-            self.idle.push_back(worker);
-        }
+        self.idle.push_back(worker);
     }
 
     /// Notes how it has confined itself. Whether it is limited by a control group is not for itself to say.
@@ -183,10 +174,8 @@ impl Workers {
         if found.with_programs.is_none() {
             found.init = self.zygotes.of(Kind::Plain).as_ref().and_then(|zygote| zygote.init.clone());
         }
-        let stop = found.stop;
-        self.idle_if_known(worker);
-        let Stop::Wanted(attempt) = stop else { return None };
-        self.all.get_mut(&worker)?.stop(attempt).then_some(attempt)
+        let Stop::Wanted(attempt) = found.stop else { return None };
+        found.stop(attempt).then_some(attempt)
     }
 
     /// Whether its connection has ended and its process has not.
