@@ -111,6 +111,8 @@ pub struct HookFailure {
     pub block: Option<String>,
     /// The failed attempt, from 1; 0 when no block failed.
     pub attempt: u32,
+    /// Short, stable name of the cause ([`Failure::code`](crate::failure::Failure::code)).
+    pub code: String,
     /// The cause, one sentence for people.
     pub message: String,
 }

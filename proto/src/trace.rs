@@ -16,6 +16,9 @@ pub struct TraceSpan {
     pub what: TraceWhat,
     /// When it began, in microseconds since the run was submitted.
     pub offset_us: u64,
+    /// Of an attempt that a worker executed: how long it took from its beginning until the worker began with it, in
+    /// microseconds. Absent while it goes on, and of what no worker executed.
+    pub handover_us: Option<u64>,
     /// How long it took, in microseconds; absent while it goes on.
     pub elapsed_us: Option<u64>,
     /// How it ended; absent while it goes on.
@@ -46,4 +49,6 @@ pub enum TraceOutcome {
     Failed(String),
     /// It was given up, since its run or its attempt had ended otherwise.
     GivenUp,
+    /// Its run was stopped; by whom or what, in words.
+    Stopped(String),
 }

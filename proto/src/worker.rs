@@ -121,6 +121,9 @@ pub enum FromWorker {
         attempt: Attempt,
         /// How.
         ended: Ended,
+        /// When the worker began to execute it, in nanoseconds of CLOCK_MONOTONIC (clock_gettime(2)), which all processes of
+        /// a host share.
+        began_ns: u64,
     },
 }
 
@@ -220,6 +223,10 @@ pub const ZYGOTE_ENVIRONMENT: [(&str, &str); 2] =
 /// Variable of a zygote's environment that names the directory with the control groups of its workers, if they have any.
 pub const ZYGOTE_GROUPS: &str = "RUNLET_GROUPS";
 
+/// Variable of a zygote's environment that names how far it and its workers stand back for others, as a nice value
+/// (setpriority(2)).
+pub const ZYGOTE_NICE: &str = "RUNLET_NICE";
+
 /// What the zygote is told: fork a worker. The worker's end of its connection comes with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fork {
@@ -275,6 +282,10 @@ pub struct AllowedProgram {
     /// What else it may read and execute, absolute paths of files and directories.
     pub further: Vec<String>,
 }
+
+/// Signals of a user that are for the programs of a run, by their numbers on Linux, which are the same on every architecture it
+/// has but Alpha, MIPS, PA-RISC and SPARC: HUP, INT, QUIT, USR1, USR2 and TERM. The worker that runs them does not end by these.
+pub const PROGRAM_SIGNALS: [i32; 6] = [1, 2, 3, 10, 12, 15];
 
 /// What the zygote answers. The process, as a pidfd (pidfd_open(2)), comes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,6 +26,7 @@ case $1 in
     multiply) i=0; while :; do "$0" burn & i=$((i+1)); echo "started $i" >&2; done ;;
     wait) echo ready >&2; sleep 1000 ;;
     clean) trap 'echo cleaned >&2; exit 0' TERM; echo ready >&2; sleep 1000 & wait ;;
+    heeds) trap 'echo "\"USR1\""; exit 0' USR1; echo ready >&2; sleep 1000 & wait ;;
     stubborn) trap '' TERM; echo ready >&2; sleep 1000 ;;
     all) trap 'kill 0' EXIT; sleep 1000 & echo '{}' ;;
 esac

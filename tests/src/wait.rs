@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 /// Far beyond what anything here takes on a busy machine: only a scenario that has failed already gets here.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Between two looks at a condition that has no event to wait for.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Between the first two looks at a condition that has no event to wait for. From look to look it is longer: looking takes
+/// the CPU from what is looked at.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+
+/// Longest time between two looks.
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// Looks until `look` finds something.
 ///
@@ -21,12 +25,14 @@ pub fn wait_until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 /// Looks until `look` finds something; `None` when [`PATIENCE`] is over.
 pub fn found_in_time<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
+    let mut pause = PAUSE_MIN;
     loop {
         let found = look();
         if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        thread::sleep(PAUSE);
+        thread::sleep(pause);
+        pause = PAUSE_MAX.min(pause * 5 / 4);
     }
 }
 

@@ -130,7 +130,13 @@ fn a_trace_has_every_block_and_call_in_both_lanes_live_and_afterwards() {
         assert_eq!((&ended[1]["detail"], &ended[2]["block"]), (&json!("200, 12 bytes"), &json!("titles")), "{ended}");
         let ms = |at: usize, name: &str| ended[at][name].as_f64().unwrap_or(-1.0);
         assert!(ms(0, "elapsedMs") >= ms(1, "elapsedMs") && ms(1, "offsetMs") >= ms(0, "offsetMs"), "{ended}");
-        assert_eq!(installation.ok(&["trace", &run]).lines().count(), 4);
+        // What a worker executed was handed over; no call is, and nothing in the supervisor itself.
+        let handed_over = [0, 1, 2].map(|at| ended[at]["handoverMs"].is_number());
+        assert_eq!(handed_over, [isolation == "process", false, isolation == "process"], "{ended}");
+        assert!(ms(2, "handoverMs") <= ms(2, "elapsedMs"), "{ended}");
+        let table = installation.ok(&["trace", &run]);
+        assert_eq!(table.lines().count(), 4);
+        assert_eq!(table.contains("COMPLETED by a worker that had it after"), isolation == "process", "{table}");
     }
 }
 
@@ -155,7 +161,13 @@ fn a_trace_tells_why_attempts_failed_and_what_was_given_up() {
 
     let (run, _) = looping(&installation);
     installation.ok(&["stop", &run]);
-    assert_eq!(installation.json(&["trace", &run])[0]["outcome"], "given-up");
+    let stopped = &installation.json(&["trace", &run])[0];
+    assert_eq!(
+        (&stopped["outcome"], &stopped["detail"]),
+        (&json!("stopped"), &json!("stopped by a user")),
+        "{stopped}"
+    );
+    assert!(installation.ok(&["trace", &run]).contains("STOPPED: stopped by a user"));
     installation.cli(&["trace", "nothing"]).expect_code(code::NOT_FOUND, "no such run");
     installation.cli(&["trace", &run, "-f", "-o", "json"]).expect_code(code::USAGE, "an array cannot be followed");
 }

@@ -290,6 +290,11 @@ fn a_signal_of_a_user_is_for_the_program() {
     let told = place.wait_ended(&run);
     let expected = format!("the program `{}` was ended by SIGTERM", place.name);
     assert!(told["error"]["message"].as_str().is_some_and(|it| it.starts_with(&expected)), "{told}");
+    // Whatever it makes of it: the worker does not end by it.
+    let run = place.start("heeds");
+    place.installation.ok(&["kill", "-s", "USR1", &run]);
+    let told = place.wait_ended(&run);
+    assert_eq!((&told["state"], &told["output"]), (&json!("COMPLETED"), &json!("USR1")), "{told}");
     let run = place.start("wait");
     place.installation.ok(&["kill", "-s", "KILL", &run]);
     let told = place.wait_ended(&run);

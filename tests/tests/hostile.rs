@@ -40,6 +40,7 @@ const ENDS: &[(&str, &str, &str)] = &[
     ("another-attempt", "worker-protocol", "the worker was killed: it spoke of an attempt that is not its own"),
     ("another-block", "worker-protocol", "the worker was killed: it spoke of an attempt that is not its own"),
     ("foreign-call", "worker-protocol", "the worker was killed: it made a call that its block does not make"),
+    ("waits-for-nothing", "worker-protocol", "the worker was killed: it waits for nothing"),
     ("too-many-calls", "worker-protocol", "the worker was killed: it made 1000 calls at once"),
     ("ptrace", "seccomp", FORBIDDEN),
     ("process-vm-writev", "seccomp", FORBIDDEN),
@@ -214,6 +215,22 @@ fn calls_under_way_are_bounded() {
         .strip_prefix("the worker was killed: it has ")
         .and_then(|it| it.strip_suffix(" calls under way at once"));
     assert!(calls.is_some_and(|calls| (257..512).contains(&calls.parse().expect("a number"))), "{told}");
+    arena.end();
+}
+
+#[test]
+fn when_a_worker_says_it_began_is_believed_within_the_life_of_its_attempt() {
+    let arena = Arena::new(Installation::new());
+    arena.installation.deploy("once", &json!([{ "type": "transform", "parameter": { "jq": "." } }]));
+    for (act, whole) in [("began-early", false), ("began-late", true)] {
+        let told = arena.attack("once", act);
+        assert_eq!(told["state"], "COMPLETED", "{act}: {told}");
+        let spans = arena.installation.json(&["trace", told["id"].as_str().expect("text")]);
+        let expected = if whole { &spans[0]["elapsedMs"] } else { &json!(0.0) };
+        let said = spans[0]["handoverMs"].as_f64().expect("a number");
+        assert!(said <= spans[0]["elapsedMs"].as_f64().expect("a number"), "{spans}");
+        assert!(whole && said > 0.0 || spans[0]["handoverMs"] == *expected, "{spans}");
+    }
     arena.end();
 }
 

@@ -1,6 +1,7 @@
 //! What a run may put out, how many workers it may cost, and what is told of one that did not end well.
 
-use runlet_tests::runlet::Installation;
+use runlet_tests::runlet::{Installation, code};
+use runlet_tests::wait::wait_until;
 use serde_json::{Value, json};
 
 fn inspect(installation: &Installation, run: &str) -> Value {
@@ -61,4 +62,35 @@ fn limits_are_named_in_the_schema() {
     for name in ["memory", "cpu", "output", "log"] {
         assert!(limits[name]["description"].is_string(), "{name}: {limits}");
     }
+}
+
+#[test]
+fn a_run_that_waits_for_more_than_its_turn_says_for_what() {
+    let installation = Installation::new();
+    let _supervisor = installation.supervisor_with(&["--heavy-memory", "64MiB"]);
+    let looping = |limits: Value| {
+        json!({ "limits": limits, "concurrency": 2, "blocks": [
+        { "type": "transform", "parameter": { "jq": "last(range(infinite))" } }] })
+    };
+    let too_much = installation.write("vast.json", &looping(json!({ "memory": "65MiB" })).to_string());
+    let refused = installation.cli(&["deploy", too_much.to_str().expect("text")]);
+    refused.expect_code(code::INVALID, "no run of it could ever be admitted");
+    assert!(refused.stderr.contains("65 MiB") && refused.stderr.contains("--heavy-memory"), "{}", refused.stderr);
+    installation.deploy("loops", &looping(json!({ "memory": "64MiB" })));
+    let runs = [(); 3].map(|()| installation.run_detached("loops"));
+    let _ = installation.wait_state(&runs[0], "RUNNING");
+    for (run, reason) in
+        [(&runs[0], json!(null)), (&runs[1], json!("memory, 64 MiB")), (&runs[2], json!("concurrency 2"))]
+    {
+        let line = wait_until("each run to be where it stays", || {
+            installation.summary(run).filter(|line| line["blockedOn"] == reason)
+        });
+        assert_eq!(line["state"], if reason.is_null() { "RUNNING" } else { "READY" }, "{line}");
+    }
+    let table = installation.ok(&["ps"]);
+    assert!(table.contains("memory, 64 MiB") && table.contains("concurrency 2"), "{table}");
+    installation.ok(&["stop", &runs[0]]);
+    let _ = installation.wait_state(&runs[1], "RUNNING");
+    let ended = &inspect(&installation, &runs[0])["worker"]["ended"];
+    assert_eq!(ended["killedFor"], "its run was over, or had given it up", "{ended}");
 }

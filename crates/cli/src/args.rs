@@ -17,7 +17,7 @@ use crate::limits::{TOP_DELAY_MAX, TOP_DELAY_MIN};
 use crate::output::Format;
 use crate::signal_name;
 
-pub(crate) use process::{Doctor, Gateway, Supervisor, Up, Zygote};
+pub(crate) use process::{Doctor, Gateway, Supervisor, SupervisorOptions, Up, Zygote};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found or not running, 4 definition not valid, 5 supervisor not \
@@ -281,21 +281,6 @@ fn delay(text: &str) -> Result<Duration, String> {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let amount: u64 = number.parse().map_err(|_| "a duration is a number and a unit, such as 30s".to_owned())?;
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "" => return Err(format!("which unit? write {text}ms or {text}s")),
-        other => return Err(format!("unknown unit `{other}`; the units are ms, s, m and h")),
-    };
-    amount.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -305,16 +290,6 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
-        assert!(duration("30").is_err_and(|error| error.contains("30s")));
-        assert!(duration("s").is_err());
-        assert!(duration("1d").is_err());
-        assert!(duration("18446744073709551615h").is_err());
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub(crate) const SUPERVISOR_STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long a supervisor lets live runs go on after it was told to end, unless it was told otherwise at its start.
 pub(crate) const DRAIN_DEFAULT: &str = "30s";
 
+/// Memory that all heavy runs together may be allowed, unless the supervisor was told otherwise at its start.
+pub(crate) const HEAVY_MEMORY_DEFAULT: &str = "4GiB";
+
 /// Most connections the demo shop serves at once.
 pub(crate) const SHOP_CONNECTIONS_MAX: usize = 512;
 

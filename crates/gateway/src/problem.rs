@@ -31,6 +31,9 @@ struct Details {
     block: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
+    /// Short, stable name of the cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
     #[serde(skip)]
     headers: HeaderMap,
 }
@@ -137,6 +140,7 @@ impl Problem {
             run: None,
             block: None,
             attempt: None,
+            code: None,
             headers,
         }))
     }
@@ -153,13 +157,20 @@ impl Problem {
         self
     }
 
-    /// With the run it is about, and the block and attempt that failed, if one did.
-    pub(crate) fn of_run(mut self, run: runlet_proto::ids::RunId, block: Option<String>, attempt: u32) -> Self {
+    /// With the run it is about, the block and attempt that failed, if one did, and the name of the cause.
+    pub(crate) fn of_run(
+        mut self,
+        run: runlet_proto::ids::RunId,
+        block: Option<String>,
+        attempt: u32,
+        code: String,
+    ) -> Self {
         let run = run.to_string();
         self.0.instance = Some(format!("urn:uuid:{run}"));
         self.0.run = Some(run);
         self.0.attempt = block.is_some().then_some(attempt);
         self.0.block = block;
+        self.0.code = Some(code);
         self
     }
 
@@ -221,7 +232,7 @@ mod tests {
     #[test]
     fn a_problem_has_the_members_of_the_rfc_and_the_run() {
         let problem = Problem::new(Kind::UpstreamFailed, "connection refused")
-            .of_run(RunId::from_u128(1), Some("page".into()), 2)
+            .of_run(RunId::from_u128(1), Some("page".into()), 2, "connect".into())
             .at("/hook/x");
         let json: serde_json::Value = serde_json::from_slice(&problem.body()).unwrap();
         assert_eq!(
@@ -229,7 +240,7 @@ mod tests {
             serde_json::json!({
                 "type": "urn:runlet:problem:upstream-failed", "title": "A called server failed", "status": 502,
                 "detail": "connection refused", "instance": "urn:uuid:00000000-0000-0000-0000-000000000001",
-                "run": "00000000-0000-0000-0000-000000000001", "block": "page", "attempt": 2
+                "run": "00000000-0000-0000-0000-000000000001", "block": "page", "attempt": 2, "code": "connect"
             })
         );
     }

@@ -100,7 +100,7 @@ fn failed(failure: HookFailure) -> Problem {
         FailureClass::Stopped => Kind::RunStopped,
         FailureClass::Timeout => Kind::RunTimedOut,
     };
-    Problem::new(kind, failure.message).of_run(failure.run, failure.block, failure.attempt)
+    Problem::new(kind, failure.message).of_run(failure.run, failure.block, failure.attempt, failure.code)
 }
 
 fn refused(refusal: Refusal) -> Problem {

@@ -89,7 +89,8 @@ async fn failures_are_problems_that_name_run_block_and_attempt() {
         client.send("GET /hook/x HTTP/1.1\r\nhost: x\r\n\r\n").await;
         let (id, _) = supervisor.hook().await;
         let message = "connection refused".to_owned();
-        let failure = HookFailure { run: RUN, class, block: Some("page".into()), attempt: 2, message };
+        let failure =
+            HookFailure { run: RUN, class, block: Some("page".into()), attempt: 2, code: "connect".into(), message };
         supervisor.answer(id, HookAnswer::Failed(failure)).await;
         let answer = client.answer().await;
         assert_eq!(answer.status, status);
@@ -262,7 +263,12 @@ async fn a_run_without_a_reply_in_time_is_given_up() {
     assert_eq!(supervisor.overdue().await, (id, 20));
     let message = "the run gave no reply within 20 ms; it is BLOCKED on fetch x".to_owned();
     let (class, block) = (FailureClass::Timeout, Some("page".to_owned()));
-    supervisor.answer(id, HookAnswer::Failed(HookFailure { run: RUN, class, block, attempt: 1, message })).await;
+    supervisor
+        .answer(
+            id,
+            HookAnswer::Failed(HookFailure { run: RUN, class, block, attempt: 1, code: "connect".into(), message }),
+        )
+        .await;
     let answer = client.answer().await;
     assert_eq!((answer.status, &answer.problem()["run"]), (504, &RUN.to_string().into()));
     // A supervisor that does not answer this either is not waited for.

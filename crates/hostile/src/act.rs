@@ -69,8 +69,18 @@ fn end_badly(act: &str, begin: &Begin, url: &str) {
             block: begin.block,
             attempt: begin.attempt,
             ended: completed(&json!("x".repeat(1 << 20))),
+            began_ns: 0,
         }),
         "ready-twice" => say(&FromWorker::Ready(Confinement::default())),
+        // A block that waits for nothing would never be looked at again.
+        "waits-for-nothing" => say(&FromWorker::Waiting { block: begin.block, attempt: begin.attempt, calls: vec![] }),
+        // As if it had begun when the machine was started, or were to begin long after it has ended.
+        "began-early" | "began-late" => say(&FromWorker::Finished {
+            block: begin.block,
+            attempt: begin.attempt,
+            ended: completed(&json!("hostile")),
+            began_ns: if act == "began-early" { 0 } else { u64::MAX },
+        }),
         "another-attempt" => say(&finished(begin.block, Attempt(begin.attempt.0 + 1))),
         "another-block" => say(&finished(BlockIndex(u16::MAX), begin.attempt)),
         "foreign-call" => say(&waiting(begin, METADATA, 0..1)),
@@ -187,7 +197,7 @@ fn completed(output: &Value) -> Ended {
 }
 
 fn finished(block: BlockIndex, attempt: Attempt) -> FromWorker {
-    FromWorker::Finished { block, attempt, ended: completed(&json!("hostile")) }
+    FromWorker::Finished { block, attempt, ended: completed(&json!("hostile")), began_ns: 0 }
 }
 
 fn log(begin: &Begin, text: String) -> FromWorker {

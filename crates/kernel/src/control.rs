@@ -115,13 +115,17 @@ pub struct RunError {
     pub failure: Failure,
 }
 
-/// What a BLOCKED run waits for.
+/// What a BLOCKED run waits for, or one that is READY and waits for more than its turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlockedOn {
     /// Something outside: `fetch example.org`.
     Call(Arc<str>),
     /// The next attempt of a block, which is this far away.
     Retry(Span),
+    /// A part of the memory for heavy runs, this many bytes.
+    Memory(u64),
+    /// Other runs of its workflow, of which no more than this many go on at once.
+    Concurrency(u32),
 }
 
 impl fmt::Display for BlockedOn {
@@ -129,21 +133,39 @@ impl fmt::Display for BlockedOn {
         match self {
             Self::Call(on) => f.write_str(on),
             Self::Retry(delay) => write!(f, "retry in {delay}"),
+            Self::Memory(bytes) => write!(f, "memory, {} MiB", bytes.div_ceil(1 << 20)),
+            Self::Concurrency(most) => write!(f, "concurrency {most}"),
         }
     }
 }
 
 impl<P> WorkflowControlBlock<P> {
-    /// On what a BLOCKED run waits: its first waiting block's call, else its nearest retry. `None` in any other state.
+    /// On what a BLOCKED run waits: its first waiting block's call, else its nearest retry. On what a READY one waits, if
+    /// not for its turn only: memory, or the end of other runs of its workflow. `None` in any other state.
     #[must_use]
     pub fn blocked_on(&self, now: Time) -> Option<BlockedOn> {
-        if self.state != RunState::Blocked {
-            return None;
+        match self.state {
+            RunState::Blocked => {}
+            RunState::Ready => return self.ready_but_held(),
+            RunState::Running | RunState::Paused | RunState::Completed | RunState::Failed | RunState::Stopped => {
+                return None;
+            }
         }
         let call = self.blocks.iter().find_map(|block| block.waits_on.clone());
         let retry =
             || self.blocks.iter().filter(|block| block.phase == Phase::Backoff).map(|block| block.retry_at).min();
         call.map(BlockedOn::Call).or_else(|| retry().map(|at| BlockedOn::Retry(at - now)))
+    }
+
+    fn ready_but_held(&self) -> Option<BlockedOn> {
+        let waits = self.blocks.iter().any(|block| matches!(block.place, Place::Memory(_)));
+        let stands = self.blocks.iter().any(|block| !matches!(block.place, Place::Nowhere));
+        match self.plan.concurrency {
+            _ if waits => Some(BlockedOn::Memory(self.plan.heavy_memory_bytes)),
+            // A run stands in no queue before its workflow's line has let it pass.
+            Some(most) if !stands => Some(BlockedOn::Concurrency(most.get())),
+            _ => None,
+        }
     }
 
     /// Ids of the blocks that its current block depends on.

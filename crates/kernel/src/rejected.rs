@@ -53,7 +53,7 @@ pub enum Rejected {
     /// Its heavy blocks could never be admitted.
     #[error(
         "workflow `{workflow}` needs {need_bytes} bytes for its heavy blocks, and all heavy runs together may hold \
-         {budget_bytes}; lower its `limits.memory` or raise the budget"
+         {budget_bytes}; lower its `limits.memory`, or give the supervisor more (--heavy-memory)"
     )]
     OverMemoryBudget {
         /// The workflow.

@@ -29,6 +29,9 @@ pub struct Config {
     pub level_required: u8,
     /// Where workers get control groups of their own.
     pub cgroup: Choice,
+    /// How far workers stand back for the supervisor, which answers others while they compute, and for whatever else the
+    /// machine does: their nice value (setpriority(2)), and that of their session (sched(7), "The autogroup feature").
+    pub worker_nice: u8,
     /// The programs that `exec` blocks may run.
     pub allowed: Vec<AllowProgram>,
     /// How long live runs may go on after the signal to stop.
@@ -46,10 +49,11 @@ impl Config {
             ca_file: None,
             slots: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             live_runs_max: limits::LIVE_RUNS_MAX,
-            heavy_memory_bytes: limits::HEAVY_MEMORY_BYTES,
+            heavy_memory_bytes: limits::HEAVY_MEMORY_BYTES_DEFAULT,
             zygote: None,
             level_required: Confinement::LEVEL_REQUIRED,
             cgroup: Choice::Off,
+            worker_nice: limits::WORKER_NICE_DEFAULT,
             allowed: Vec::new(),
             drain: Duration::from_secs(30),
             release_memory: None,

@@ -43,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) overran: Overran,
     /// Name of the state directory, by which a later supervisor knows what this one left.
     pub(crate) state_id: String,
+    /// How far workers stand back for others, as a nice value.
+    pub(crate) worker_nice: u8,
     /// Lowest level of isolation at which a heavy run is executed.
     pub(crate) level_required: u8,
     /// The programs that `exec` blocks may run.

@@ -86,6 +86,9 @@ pub const IDLE_THREAD_ENDS_AFTER: Duration = Duration::from_millis(300);
 pub const RELEASE_MEMORY_AFTER: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_millis(600), Duration::from_secs(35)];
 
+/// How long a worker that was just told its run has the CPU before others are forked, while some wait idle.
+pub(crate) const REFILL_AFTER: Duration = Duration::from_millis(1);
+
 /// Idle workers that wait for a heavy run.
 pub(crate) const WORKERS_SPARE: usize = 2;
 
@@ -114,8 +117,11 @@ pub(crate) const HEAVY_RUN_MEMORY_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
 /// CPU time a heavy run may use unless its workflow says otherwise, in seconds.
 pub(crate) const HEAVY_CPU_S_DEFAULT: u64 = 60;
 
+/// Nice value of workers: a tenth of the weight of a usual process. They have all of what nobody else wants.
+pub const WORKER_NICE_DEFAULT: u8 = 10;
+
 /// Memory that all heavy runs together may be allowed unless the configuration says otherwise: 4 GiB.
-pub(crate) const HEAVY_MEMORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+pub const HEAVY_MEMORY_BYTES_DEFAULT: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Bytes of the names and paths of all programs that are allowed, lengths counted: those of one workflow fit the message that
 /// has its worker forked.

@@ -186,6 +186,7 @@ fn hook_answer(control_block: &WorkflowControlBlock<Payload>) -> HookAnswer {
             },
             block: error.and_then(|error| error.block.as_deref().map(str::to_owned)),
             attempt: error.map_or(0, |error| error.attempt.0),
+            code: error.map_or_else(|| "no-reply".to_owned(), |error| error.failure.code.clone()),
             message: error
                 .map_or_else(|| "the run ended without a reply".to_owned(), |error| error.failure.message.clone()),
         }),

@@ -11,6 +11,7 @@ use runlet_proto::ids::{BlockIndex, Priority};
 use runlet_proto::state::Lane;
 use runlet_workflow::block::hook::{Hook, Respond as HookRespond};
 use runlet_workflow::definition::Isolation;
+use runlet_workflow::limits::EXEC_TIMEOUT_DEFAULT;
 use runlet_workflow::{Block, BlockConfig, Definition, definition};
 
 use crate::limits::HEAVY_RUN_MEMORY_BYTES_DEFAULT;
@@ -138,6 +139,8 @@ fn plan_block(block: &Block, isolation: Isolation) -> PlanBlock {
     // A program, whoever chose it, never runs where others do.
     let is_program = matches!(block.config, BlockConfig::Transform(_) | BlockConfig::Exec(_));
     let heavy = is_program || (isolation == Isolation::Process && !harmless);
+    let default = matches!(block.config, BlockConfig::Exec(_)).then_some(EXEC_TIMEOUT_DEFAULT);
+    let timeout = block.timeout.or(default);
     PlanBlock {
         id: block.id.as_str().into(),
         trigger: matches!(block.config, BlockConfig::Hook(_)),
@@ -148,7 +151,7 @@ fn plan_block(block: &Block, isolation: Isolation) -> PlanBlock {
             .iter()
             .filter_map(|&index| u16::try_from(index).ok().map(BlockIndex))
             .collect(),
-        timeout: block.timeout.map(span),
+        timeout: timeout.map(span),
         retry: Retry {
             attempts: block.retry.attempts,
             delay: span(block.retry.delay),

@@ -8,7 +8,7 @@ use runlet_blocks::{CallId, Outcome};
 use runlet_kernel::{Time, WorkflowControlBlock};
 use runlet_proto::call::Call;
 use runlet_proto::control::{Reply, TraceOutcome, TraceSpan, TraceWhat};
-use runlet_proto::failure::Failure;
+use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::ids::{Attempt, BlockIndex, RunId};
 
 use crate::core::Core;
@@ -34,6 +34,8 @@ struct Span {
     /// The call and what it is in words; of an attempt, none.
     call: Option<(CallId, Box<str>)>,
     began: Time,
+    /// Of an attempt in a worker that has ended: when the worker began with it.
+    handed_over: Option<Time>,
     ended: Option<(Time, TraceOutcome)>,
 }
 
@@ -42,13 +44,13 @@ impl Trace {
     fn begin_block(&mut self, now: Time, block: BlockIndex, attempt: Attempt) {
         let is_open = |span: &Span| span.is_open(block, attempt) && span.call.is_none();
         if !self.spans.iter().any(is_open) {
-            self.begin(Span { block, attempt, call: None, began: now, ended: None });
+            self.begin(Span { block, attempt, call: None, began: now, handed_over: None, ended: None });
         }
     }
 
     fn begin_call(&mut self, now: Time, block: BlockIndex, attempt: Attempt, call: CallId, words: String) {
         let call = Some((call, cut(words).into_boxed_str()));
-        self.begin(Span { block, attempt, call, began: now, ended: None });
+        self.begin(Span { block, attempt, call, began: now, handed_over: None, ended: None });
     }
 
     fn begin(&mut self, span: Span) {
@@ -68,6 +70,14 @@ impl Trace {
         }
     }
 
+    /// A worker says when it began with an attempt that ends now. It may say anything.
+    fn hand_over(&mut self, now: Time, block: BlockIndex, attempt: Attempt, at: Time) {
+        let is_it = |span: &&mut Span| span.is_open(block, attempt) && span.call.is_none();
+        if let Some(span) = self.spans.iter_mut().find(is_it) {
+            span.handed_over = Some(at.clamp(span.began, now.max(span.began)));
+        }
+    }
+
     /// An attempt ends, and with it the calls that have not been answered.
     fn end_block(&mut self, now: Time, block: BlockIndex, attempt: Attempt, outcome: &TraceOutcome) {
         for at in 0..self.spans.len() {
@@ -79,10 +89,10 @@ impl Trace {
     }
 
     /// The run ends, and with it whatever has not ended by itself.
-    fn end_all(&mut self, now: Time) {
+    fn end_all(&mut self, now: Time, outcome: &TraceOutcome) {
         for at in 0..self.spans.len() {
             if self.spans[at].ended.is_none() {
-                self.end_span(at, now, TraceOutcome::GivenUp);
+                self.end_span(at, now, outcome.clone());
             }
         }
         self.spans.shrink_to_fit();
@@ -92,6 +102,7 @@ impl Trace {
         let outcome = match outcome {
             TraceOutcome::Answered(words) => TraceOutcome::Answered(cut(words)),
             TraceOutcome::Failed(message) => TraceOutcome::Failed(cut(message)),
+            TraceOutcome::Stopped(reason) => TraceOutcome::Stopped(cut(reason)),
             TraceOutcome::Completed | TraceOutcome::Skipped | TraceOutcome::GivenUp => outcome,
         };
         self.spans[at].ended = Some((now, outcome));
@@ -129,7 +140,10 @@ impl Trace {
         let text = |span: &Span| {
             let words = span.call.as_ref().map_or(0, |(_, words)| words.len());
             let outcome = match &span.ended {
-                Some((_, TraceOutcome::Answered(words) | TraceOutcome::Failed(words))) => words.len(),
+                Some((
+                    _,
+                    TraceOutcome::Answered(words) | TraceOutcome::Failed(words) | TraceOutcome::Stopped(words),
+                )) => words.len(),
                 Some((_, TraceOutcome::Completed | TraceOutcome::Skipped | TraceOutcome::GivenUp)) | None => 0,
             };
             size_of::<Span>() + words + outcome
@@ -151,9 +165,20 @@ impl Span {
             attempt: self.attempt.0,
             what: self.call.as_ref().map_or(TraceWhat::Block, |(_, words)| TraceWhat::Call(words.to_string())),
             offset_us: (self.began - run.created_at).0,
+            handover_us: self.handed_over.map(|at| (at - self.began).0),
             elapsed_us: elapsed.map(|elapsed| elapsed.0),
             outcome,
         }
+    }
+}
+
+/// How an attempt ends that was under way when its run ended.
+fn given_up<P>(run: &WorkflowControlBlock<P>) -> TraceOutcome {
+    match run.error.as_deref() {
+        Some(error) if error.failure.class == FailureClass::Stopped => {
+            TraceOutcome::Stopped(error.failure.message.clone())
+        }
+        _ => TraceOutcome::GivenUp,
     }
 }
 
@@ -182,6 +207,12 @@ impl Core {
         self.trace(id.run, |trace, now| trace.end_call(now, id.block, id.attempt, call, outcome));
     }
 
+    /// A worker says that it began then with an attempt that ends now.
+    pub(crate) fn trace_handed_over(&mut self, id: AttemptId, began_ns: u64) {
+        let at = self.clock.of_monotonic_ns(began_ns);
+        self.trace(id.run, |trace, now| trace.hand_over(now, id.block, id.attempt, at));
+    }
+
     /// An attempt ends by itself, or with its worker.
     pub(crate) fn trace_end(&mut self, id: AttemptId, result: Result<&Outcome, &Failure>) {
         let outcome = match result {
@@ -194,15 +225,19 @@ impl Core {
 
     /// The kernel gives an attempt up, and has noted why if it is for its own sake, as with a timeout.
     pub(crate) fn trace_give_up(&mut self, id: AttemptId) {
-        let block = self.kernel.run(id.run).and_then(|run| run.blocks.get(id.block.as_usize()));
+        let run = self.kernel.run(id.run);
+        let block = run.and_then(|run| run.blocks.get(id.block.as_usize()));
         let failure = block.and_then(|block| block.failure.as_deref()).filter(|failure| failure.code != "cancelled");
-        let outcome = failure.map_or(TraceOutcome::GivenUp, |failure| TraceOutcome::Failed(failure.message.clone()));
+        let outcome = match failure {
+            Some(failure) => TraceOutcome::Failed(failure.message.clone()),
+            None => run.map_or(TraceOutcome::GivenUp, given_up),
+        };
         self.trace(id.run, |trace, now| trace.end_block(now, id.block, id.attempt, &outcome));
     }
 
     /// The run has ended: its followers are told the rest.
     pub(crate) fn trace_run_ended<P>(&mut self, trace: &mut Trace, run: &WorkflowControlBlock<P>) {
-        trace.end_all(self.clock.now());
+        trace.end_all(self.clock.now(), &given_up(run));
         let news = trace.take_news(run);
         for follower in std::mem::take(&mut trace.followers) {
             self.forget_pending(follower);
@@ -263,7 +298,7 @@ mod tests {
         trace.end_block(Time(4), BLOCK, ATTEMPT, &TraceOutcome::Completed);
         let ended: Vec<_> = trace.spans.iter().map(|span| span.ended.as_ref().map(|(_, outcome)| outcome)).collect();
         assert_eq!(ended, [Some(&TraceOutcome::Completed), Some(&TraceOutcome::GivenUp), None]);
-        trace.end_all(Time(5));
+        trace.end_all(Time(5), &TraceOutcome::GivenUp);
         assert_eq!(trace.spans[2].ended, Some((Time(5), TraceOutcome::GivenUp)));
     }
 }

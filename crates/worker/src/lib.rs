@@ -20,5 +20,6 @@ mod profile;
 mod program_filter;
 mod serve;
 mod sys;
+pub mod turns;
 mod warm;
 pub mod zygote;

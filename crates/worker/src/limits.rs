@@ -14,13 +14,8 @@ pub(crate) const STDERR_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes read from a pipe at once, and what a pipe usually holds (pipe(7)).
 pub(crate) const PIPE_BYTES: usize = 64 * 1024;
 
-/// How far workers stand back for the supervisor, which answers others while they compute, and for whatever else the machine
-/// does: their nice value (setpriority(2)), and that of their session (sched(7), "The autogroup feature"). A tenth of the
-/// weight of a usual process; they have all of what nobody else wants.
-pub(crate) const NICE: i32 = 10;
-
-/// How long a worker computes at a stretch while others wait for the CPU: the least there is (sched_setattr(2)). Whoever is
-/// woken beside it, such as the supervisor, is not kept waiting for the milliseconds that are usual.
+/// How long a worker computes at a stretch while others wait for the CPU, and whoever answers others: the least there is
+/// (sched_setattr(2)). Whoever is woken beside a worker is not kept waiting for the milliseconds that are usual.
 pub(crate) const SLICE: Duration = Duration::from_micros(100);
 
 /// Signals and timers that the programs of a run may have pending at once.

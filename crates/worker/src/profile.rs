@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::utsname::uname;
 use nix::unistd::{Pid, setpgid};
-use runlet_proto::worker::Programs;
+use runlet_proto::worker::{PROGRAM_SIGNALS, Programs};
 
 use crate::limits::SIGNALS_PENDING_MAX;
 use crate::sys;
@@ -34,7 +34,8 @@ pub(crate) fn lead(socket: &UnixStream) -> io::Result<()> {
     fcntl(socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     // The end of a program, and of what it reads from, is found where it is looked for.
-    sys::only_interrupt(&[libc::SIGTERM, libc::SIGCHLD, libc::SIGPIPE]);
+    sys::only_interrupt(&PROGRAM_SIGNALS);
+    sys::only_interrupt(&[libc::SIGCHLD, libc::SIGPIPE]);
     Ok(())
 }
 

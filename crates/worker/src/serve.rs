@@ -129,22 +129,22 @@ impl Worker {
 
     fn begin(&mut self, begin: Begin) -> Result<Option<Attempting>, ServeError> {
         let Some(definition) = self.definition.clone() else { return Err(ServeError::Turn) };
-        let (block, attempt) = (begin.block, begin.attempt);
+        let (block, attempt, began_ns) = (begin.block, begin.attempt, sys::monotonic_ns());
         if let Some(ended) = (self.intercept)(&begin) {
-            self.connection.send(&FromWorker::Finished { block, attempt, ended })?;
+            self.connection.send(&FromWorker::Finished { block, attempt, ended, began_ns })?;
             return Ok(None);
         }
         if block.as_usize() >= definition.blocks.len() {
             return Err(ServeError::Turn);
         }
         let assignment = Assignment::from_begin(definition, begin).map_err(|_| ServeError::Turn)?;
-        let one = Attempting { block, attempt, execution: Box::new(Execution::new(assignment)) };
+        let one = Attempting { block, attempt, began_ns, execution: Box::new(Execution::new(assignment)) };
         self.resume(one, Resume::Start)
     }
 
     /// Goes on with an attempt and tells where it stopped. `None` if it ended.
     fn resume(&mut self, mut one: Attempting, resume: Resume) -> Result<Option<Attempting>, ServeError> {
-        let (block, attempt) = (one.block, one.attempt);
+        let Attempting { block, attempt, began_ns, .. } = one;
         let programs = self.programs.as_ref().map(|programs| (programs, self.cpu_s_max));
         let mut calls = WorkerCalls { connection: &mut self.connection, block, attempt, programs };
         let step = caught(|| one.execution.resume(resume, &mut calls));
@@ -157,13 +157,13 @@ impl Worker {
             Ok(Step::Done(result)) => result,
             Err(panic) => Err(panic),
         };
-        let finished = FromWorker::Finished { block, attempt, ended: Outcome::to_ended(result) };
+        let finished = FromWorker::Finished { block, attempt, ended: Outcome::to_ended(result), began_ns };
         match self.connection.send(&finished) {
             Err(WriteError::Encode(error)) => {
                 let failure = Failure::workflow("too-large", format!("the output does not fit: {error}"))
                     .with_help("take less from what was read, or split the block");
                 let ended = Ended::Failed(failure);
-                self.connection.send(&FromWorker::Finished { block, attempt, ended })?;
+                self.connection.send(&FromWorker::Finished { block, attempt, ended, began_ns })?;
             }
             sent => sent?,
         }
@@ -175,6 +175,8 @@ impl Worker {
 struct Attempting {
     block: BlockIndex,
     attempt: Attempt,
+    /// When it began ([`FromWorker::Finished`]).
+    began_ns: u64,
     execution: Box<Execution>,
 }
 

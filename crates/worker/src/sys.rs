@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use memmap2::MmapOptions;
 use nix::sys::signal::SigSet;
+use nix::time::{ClockId, clock_gettime};
 use runlet_proto::worker::exit;
 
 /// The two sides of a fork.
@@ -145,6 +146,19 @@ pub(crate) fn set_nice(nice: i32, slice: Duration) {
     };
     // SAFETY: the kernel reads as many bytes as the attributes say that they have.
     let _ = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+}
+
+/// The nice value of this process.
+pub(crate) fn nice() -> i32 {
+    // SAFETY: takes no pointer. It cannot fail for the caller itself (getpriority(2)).
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
+/// Now, in nanoseconds of CLOCK_MONOTONIC. Most systems answer without a system call (vdso(7)).
+pub(crate) fn monotonic_ns() -> u64 {
+    // There is no system without this clock; 0 is long ago.
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Gives up every capability (capabilities(7)).

@@ -12,13 +12,13 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{getppid, setsid};
 use runlet_ipc::handoff::Handoff;
-use runlet_proto::worker::{Begin, Ended, Fork, Forked, Task, exit};
+use runlet_proto::worker::{Begin, Ended, Fork, Forked, Task, ZYGOTE_NICE, exit};
 
 use crate::confine::{self, Birth};
 use crate::filter::Filter;
 use crate::fork::{Means, is_refused};
 use crate::groups::Groups;
-use crate::limits::{NICE, SLICE};
+use crate::limits::SLICE;
 use crate::namespaces::{Seen, Shared, Status};
 use crate::sys::{self, Side};
 use crate::{probe, serve, warm};
@@ -86,13 +86,14 @@ pub fn run_with(intercept: Interceptor) -> Result<(), ZygoteError> {
 }
 
 /// A session for it and its workers, away from terminals and the signals they send; and the last place at the CPU. Where
-/// that is refused, workers compete as equals, and all else is the same.
+/// that is refused, or not asked for, workers compete as equals, and all else is the same.
 fn stand_back() {
+    let nice = std::env::var(ZYGOTE_NICE).ok().and_then(|nice| nice.parse().ok()).unwrap_or(0);
     // Fails for the leader of a process group, which a program started by another is not.
     let _ = setsid();
-    sys::set_nice(NICE, SLICE);
+    sys::set_nice(nice, SLICE);
     // Where the kernel groups processes by session, the group's weight is what counts against other sessions.
-    let _ = std::fs::write("/proc/self/autogroup", NICE.to_string());
+    let _ = std::fs::write("/proc/self/autogroup", nice.to_string());
 }
 
 struct Zygote {

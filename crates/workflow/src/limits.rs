@@ -83,6 +83,9 @@ pub const RETRY_DELAY_MAX_DEFAULT: Duration = Duration::from_secs(30);
 /// Processes that the programs of a run may have at once unless its workflow says otherwise.
 pub const RUN_PROCESSES_DEFAULT: u32 = 16;
 
+/// `timeout` of an `exec` block: a program that waits for ever holds its run's memory, and a turn at the CPU now and then.
+pub const EXEC_TIMEOUT_DEFAULT: Duration = Duration::from_mins(5);
+
 /// Most arguments of a program.
 pub const EXEC_ARGUMENTS_MAX: usize = 256;
 

@@ -174,6 +174,7 @@ pub(super) fn replies() -> Vec<Reply> {
             attempt: 2,
             what: TraceWhat::Call("fetch GET example.org".into()),
             offset_us: 3,
+            handover_us: Some(5),
             elapsed_us: Some(4),
             outcome: Some(TraceOutcome::Completed),
         }]),
@@ -192,6 +193,7 @@ pub(super) fn trace_outcomes() -> Vec<TraceOutcome> {
         TraceOutcome::Answered("200, 5 bytes".into()),
         TraceOutcome::Failed("m".into()),
         TraceOutcome::GivenUp,
+        TraceOutcome::Stopped("m".into()),
     ]
 }
 
@@ -270,6 +272,7 @@ pub(super) fn hook_answers() -> Vec<HookAnswer> {
             class: FailureClass::Upstream,
             block: Some("page".into()),
             attempt: 2,
+            code: "c".into(),
             message: "m".into(),
         }),
     ]
@@ -370,7 +373,7 @@ pub(super) fn from_worker() -> Vec<FromWorker> {
         FromWorker::Ready(confinement()),
         FromWorker::Waiting { block, attempt, calls: vec![(3, calls().swap_remove(0))] },
         FromWorker::Log { block, attempt, level: LogLevel::Info, text: "l".into() },
-        FromWorker::Finished { block, attempt, ended: Ended::Skipped },
+        FromWorker::Finished { block, attempt, ended: Ended::Skipped, began_ns: 8 },
     ]
 }
 

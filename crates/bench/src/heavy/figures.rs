@@ -9,7 +9,7 @@ use super::milliseconds;
 use crate::histogram::Histogram;
 use crate::target::{Verdict, verdict};
 
-/// A run to a warm worker, from dispatch to the end of its first block, p50.
+/// A run to a warm worker, from its submission until its first block begins, p50.
 const WARM_MS_MAX: f64 = 0.3;
 
 /// The first heavy run of a supervisor, p50.
@@ -73,13 +73,18 @@ impl From<&Histogram> for Spread {
     }
 }
 
-/// Handing a run over.
+/// Handing a run over: from its submission until its worker begins with the first block, and from the dispatch of a block
+/// that does nothing to its end.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Handover {
     /// To a worker that waits.
     pub warm: Spread,
     /// The first run of a supervisor: the zygote is started for it, and the worker forked.
     pub cold: Spread,
+    /// To a worker that waits, to the end of the block.
+    pub warm_done: Spread,
+    /// The first run of a supervisor, to the end of the block.
+    pub cold_done: Spread,
 }
 
 /// The load at one number of connections.
@@ -159,12 +164,12 @@ impl Figures {
         let slower = self.neighbours.beside_p99_ms / self.neighbours.alone_p99_ms.max(f64::MIN_POSITIVE);
         self.targets = vec![
             at_most(
-                format!("warm worker, dispatch → block done, p50 ≤ {WARM_MS_MAX} ms"),
+                format!("warm worker, submit → first block, p50 ≤ {WARM_MS_MAX} ms"),
                 self.handover.warm.p50_ms,
                 WARM_MS_MAX,
             ),
             at_most(
-                format!("first run of a supervisor, p50 ≤ {COLD_MS_MAX} ms"),
+                format!("first run of a supervisor, submit → first block, p50 ≤ {COLD_MS_MAX} ms"),
                 self.handover.cold.p50_ms,
                 COLD_MS_MAX,
             ),
@@ -200,8 +205,10 @@ impl Figures {
             format!("p50 {:.3} ms, p99 {:.3} ms, longest {:.3} ms of {}", it.p50_ms, it.p99_ms, it.max_ms, it.count)
         };
         let mut lines = vec![
-            format!("to a warm worker, dispatch → block done: {}", spread(&self.handover.warm)),
-            format!("first run of a supervisor:               {}", spread(&self.handover.cold)),
+            format!("to a warm worker, submit → first block:  {}", spread(&self.handover.warm)),
+            format!("                  dispatch → block done: {}", spread(&self.handover.warm_done)),
+            format!("first run of all, submit → first block:  {}", spread(&self.handover.cold)),
+            format!("                  dispatch → block done: {}", spread(&self.handover.cold_done)),
         ];
         lines.extend(self.throughput.iter().map(|it| {
             format!(

@@ -1,5 +1,6 @@
 //! What the commands take that are processes of their own: supervisor, gateway, both at once, and the zygote.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +10,11 @@ use runlet_proto::worker::Confinement;
 use runlet_supervisor::AllowProgram;
 use runlet_supervisor::cgroup::Choice;
 
-use super::{DEFAULT_LISTEN, duration, listen};
-use crate::limits::DRAIN_DEFAULT;
+use runlet_supervisor::limits::WORKER_NICE_DEFAULT;
+use runlet_workflow::{parse_duration, parse_size};
+
+use super::{DEFAULT_LISTEN, listen};
+use crate::limits::{DRAIN_DEFAULT, HEAVY_MEMORY_DEFAULT};
 
 /// `runlet up`.
 #[derive(Debug, Args)]
@@ -39,7 +43,7 @@ pub(crate) struct Supervisor {
 }
 
 /// What a supervisor can be told at its start.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct SupervisorOptions {
     /// State directory [default: $RUNLET_STATE, else $XDG_RUNTIME_DIR/runlet, else /tmp/runlet-UID].
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -51,8 +55,14 @@ pub(crate) struct SupervisorOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
     /// How long live runs may go on after the supervisor was told to end: `500ms`, `30s`, `2m`.
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = DRAIN_DEFAULT)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = DRAIN_DEFAULT)]
     pub(crate) drain: Duration,
+    /// Memory that all heavy runs together may be allowed: `512MiB`, `4GiB`. A run that does not fit waits for its turn.
+    #[arg(long, value_name = "SIZE", env = "RUNLET_HEAVY_MEMORY", value_parser = parse_size, default_value = HEAVY_MEMORY_DEFAULT)]
+    pub(crate) heavy_memory: u64,
+    /// How far worker processes stand back for others at the CPU, 0 (not at all) to 19 (nice(1)).
+    #[arg(long, value_name = "N", env = "RUNLET_WORKER_NICE", value_parser = clap::value_parser!(u8).range(0..=19), default_value_t = WORKER_NICE_DEFAULT)]
+    pub(crate) worker_nice: u8,
     #[command(flatten)]
     pub(crate) require: RequireIsolation,
     #[command(flatten)]
@@ -66,6 +76,33 @@ pub(crate) struct SupervisorOptions {
         value_delimiter = ';'
     )]
     pub(crate) allowed: Vec<AllowProgram>,
+}
+
+impl SupervisorOptions {
+    /// The same as arguments of `runlet supervisor`, but the state directory.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let Self { state: _, ca_file, threads, drain, heavy_memory, worker_nice, require, cgroup, allowed } = self;
+        let mut arguments: Vec<OsString> = [
+            ("--drain", format!("{}ms", drain.as_millis())),
+            ("--heavy-memory", format!("{heavy_memory}B")),
+            ("--worker-nice", worker_nice.to_string()),
+            ("--require-isolation", require.require_isolation.to_string()),
+            ("--cgroup", cgroup.cgroup.to_string()),
+        ]
+        .into_iter()
+        .flat_map(|(name, value)| [name.into(), value.into()])
+        .collect();
+        if let Some(file) = ca_file {
+            arguments.extend(["--ca-file".into(), file.into()]);
+        }
+        if let Some(threads) = threads {
+            arguments.extend(["--threads".into(), threads.to_string().into()]);
+        }
+        for program in allowed {
+            arguments.extend(["--allow-exec".into(), program.to_string().into()]);
+        }
+        arguments
+    }
 }
 
 /// How far a worker must be confined.

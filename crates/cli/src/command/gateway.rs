@@ -13,6 +13,7 @@ use crate::{logging, memory};
 pub(crate) fn perform(here: &Setting, args: &Gateway) -> Result<ExitCode, CommandError> {
     child::follow_launcher()?;
     logging::start()?;
+    runlet_worker::turns::take_short_ones();
     let mut config = runlet_gateway::Config::new(args.listen, here.socket());
     if let Some(threads) = args.threads {
         config.threads = usize::from(threads);

@@ -19,11 +19,14 @@ use crate::{logging, memory, paths};
 pub(crate) fn perform(args: Supervisor) -> Result<ExitCode, CommandError> {
     child::follow_launcher()?;
     logging::start()?;
+    runlet_worker::turns::take_short_ones();
     let state = args.options.state.unwrap_or_else(paths::default_state);
     let mut config = runlet_supervisor::Config::new(state);
     config.ca_file = args.options.ca_file;
     config.drain = args.options.drain;
     config.level_required = args.options.require.require_isolation;
+    config.heavy_memory_bytes = args.options.heavy_memory;
+    config.worker_nice = args.options.worker_nice;
     config.cgroup = args.options.cgroup.cgroup;
     config.allowed = args.options.allowed;
     config.release_memory = Some(memory::release);

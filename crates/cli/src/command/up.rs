@@ -31,17 +31,12 @@ pub(crate) fn perform(here: &Setting, args: Up) -> Result<ExitCode, CommandError
         diagnostics::show(here.format, &definitions, &found)?;
         return Ok(ExitCode::Invalid);
     }
-    let state = absolute(&args.supervisor.state.unwrap_or_else(paths::default_state))?;
+    let state = absolute(&args.supervisor.state.clone().unwrap_or_else(paths::default_state))?;
     make_private(&state)?;
     let launching = launch(Launch {
         format: here.format,
         state,
-        ca_file: args.supervisor.ca_file,
-        threads: args.supervisor.threads,
-        drain: args.supervisor.drain,
-        require_isolation: args.supervisor.require.require_isolation,
-        cgroup: args.supervisor.cgroup.cgroup,
-        allowed: args.supervisor.allowed,
+        options: args.supervisor,
         listen: args.listen,
         sources: definitions,
         demo: args.demo,

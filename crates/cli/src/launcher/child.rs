@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, getpid, getppid};
-use runlet_supervisor::AllowProgram;
-use runlet_supervisor::cgroup::Choice;
 use tokio::process::{ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::ready;
+use crate::args::SupervisorOptions;
 use crate::command::CommandError;
 use crate::exit_code::ExitCode;
 use crate::limits::READY_TIMEOUT;
@@ -30,18 +29,8 @@ pub(crate) enum Program {
     Supervisor {
         /// State directory.
         state: PathBuf,
-        /// Certificate authorities to trust.
-        ca_file: Option<PathBuf>,
-        /// Threads of the light pool.
-        threads: Option<u16>,
-        /// How long live runs may go on at the end.
-        drain: Duration,
-        /// Lowest level of isolation of a heavy run.
-        require_isolation: u8,
-        /// Where workers get control groups.
-        cgroup: Choice,
-        /// The programs that `exec` blocks may run.
-        allowed: Vec<AllowProgram>,
+        /// The rest it is told.
+        options: SupervisorOptions,
     },
     /// `runlet gateway`.
     Gateway {
@@ -65,19 +54,8 @@ impl Program {
         let mut command = Command::new(env::current_exe()?);
         command.arg(self.name()).env(LAUNCHER, getpid().to_string());
         match self {
-            Self::Supervisor { state, ca_file, threads, drain, require_isolation, cgroup, allowed } => {
-                command.arg("--state").arg(state).arg("--drain").arg(format!("{}ms", drain.as_millis()));
-                command.arg("--require-isolation").arg(require_isolation.to_string());
-                command.arg("--cgroup").arg(cgroup.to_string());
-                if let Some(file) = ca_file {
-                    command.arg("--ca-file").arg(file);
-                }
-                for program in allowed {
-                    command.arg("--allow-exec").arg(program.to_string());
-                }
-                if let Some(threads) = threads {
-                    command.arg("--threads").arg(threads.to_string());
-                }
+            Self::Supervisor { state, options } => {
+                command.arg("--state").arg(state).args(options.arguments());
             }
             Self::Gateway { listen, socket } => {
                 command.arg("--listen").arg(listen.to_string()).arg("--socket").arg(socket);

@@ -14,8 +14,6 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use runlet_proto::control::SourceText;
-use runlet_supervisor::AllowProgram;
-use runlet_supervisor::cgroup::Choice;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -23,6 +21,7 @@ use tokio::task::spawn_blocking;
 use self::announce::Announcement;
 use self::child::{Child, Program};
 use self::keeper::{Kept, keep};
+use crate::args::SupervisorOptions;
 use crate::client::Client;
 use crate::command::CommandError;
 use crate::command::deploy::{Deployed, deploy, refused};
@@ -39,18 +38,8 @@ pub(crate) struct Launch {
     pub(crate) format: Format,
     /// State directory of the supervisor.
     pub(crate) state: PathBuf,
-    /// Certificate authorities the supervisor is to trust.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// Threads of the light pool.
-    pub(crate) threads: Option<u16>,
-    /// How long live runs may go on at the end.
-    pub(crate) drain: std::time::Duration,
-    /// Lowest level of isolation of a heavy run.
-    pub(crate) require_isolation: u8,
-    /// Where workers get control groups.
-    pub(crate) cgroup: Choice,
-    /// The programs that `exec` blocks may run.
-    pub(crate) allowed: Vec<AllowProgram>,
+    /// What else the supervisor is told.
+    pub(crate) options: SupervisorOptions,
     /// Where the gateway listens.
     pub(crate) listen: SocketAddr,
     /// What is deployed, checked already.
@@ -105,15 +94,7 @@ async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
     if launch.demo {
         open_shop(launch).await?;
     }
-    let program = Program::Supervisor {
-        state: launch.state.clone(),
-        ca_file: launch.ca_file.clone(),
-        threads: launch.threads,
-        drain: launch.drain,
-        require_isolation: launch.require_isolation,
-        cgroup: launch.cgroup.clone(),
-        allowed: launch.allowed.clone(),
-    };
+    let program = Program::Supervisor { state: launch.state.clone(), options: launch.options.clone() };
     let sources: Arc<[SourceText]> = std::mem::take(&mut launch.sources).into();
     let (supervisor, _) = Child::start(&program).await?;
     let gateway = match bring_up_rest(launch, &sources).await {
@@ -128,7 +109,7 @@ async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
     };
     let socket = paths::socket_in(&launch.state);
     let again = move || redeploy(socket.clone(), Arc::clone(&sources));
-    let supervisor = keep(program, supervisor, launch.drain + SUPERVISOR_STOP_GRACE, again);
+    let supervisor = keep(program, supervisor, launch.options.drain + SUPERVISOR_STOP_GRACE, again);
     Ok(Up::Running { supervisor, gateway })
 }
 
@@ -167,14 +148,13 @@ async fn open_shop(launch: &mut Launch) -> Result<(), CommandError> {
         message: error.to_string(),
         help: Some("end the other program (`ss -ltnp 'sport = :4000'` names it), or leave --demo out".to_owned()),
     })?;
-    let file =
-        demo::write_authority(&launch.state, shop.authority_pem(), launch.ca_file.as_deref()).map_err(|error| {
-            CommandError::Failed {
-                message: format!("cannot put the demo shop's certificate into {}: {error}", launch.state.display()),
-                help: Some("give another directory with --state".to_owned()),
-            }
-        })?;
-    launch.ca_file = Some(file);
+    let file = demo::write_authority(&launch.state, shop.authority_pem(), launch.options.ca_file.as_deref()).map_err(
+        |error| CommandError::Failed {
+            message: format!("cannot put the demo shop's certificate into {}: {error}", launch.state.display()),
+            help: Some("give another directory with --state".to_owned()),
+        },
+    )?;
+    launch.options.ca_file = Some(file);
     shop.serve();
     Ok(())
 }

@@ -20,6 +20,8 @@ pub(crate) struct TraceView<'a> {
     /// The call in words; null for the attempt itself.
     call: Option<&'a str>,
     offset_ms: f64,
+    /// Of an attempt that a worker executed: how long it took until the worker began with it.
+    handover_ms: Option<f64>,
     elapsed_ms: Option<f64>,
     outcome: Option<&'static str>,
     /// What was answered, or why it failed.
@@ -36,6 +38,7 @@ impl<'a> From<&'a TraceSpan> for TraceView<'a> {
             Some(TraceOutcome::Answered(words)) => (Some("answered"), Some(words.as_str())),
             Some(TraceOutcome::Failed(message)) => (Some("failed"), Some(message.as_str())),
             Some(TraceOutcome::GivenUp) => (Some("given-up"), None),
+            Some(TraceOutcome::Stopped(reason)) => (Some("stopped"), Some(reason.as_str())),
         };
         Self {
             sequence: span.sequence,
@@ -43,6 +46,7 @@ impl<'a> From<&'a TraceSpan> for TraceView<'a> {
             attempt: span.attempt,
             call: call(span),
             offset_ms: ms(span.offset_us),
+            handover_ms: span.handover_us.map(ms),
             elapsed_ms: span.elapsed_us.map(ms),
             outcome,
             detail,
@@ -113,11 +117,15 @@ fn call(span: &TraceSpan) -> Option<&str> {
 fn outcome(span: &TraceSpan) -> String {
     match &span.outcome {
         None => "goes on".to_owned(),
-        Some(TraceOutcome::Completed) => "COMPLETED".to_owned(),
+        Some(TraceOutcome::Completed) => match span.handover_us {
+            Some(us) => format!("COMPLETED by a worker that had it after {}", elapsed(us)),
+            None => "COMPLETED".to_owned(),
+        },
         Some(TraceOutcome::Skipped) => "SKIPPED".to_owned(),
         Some(TraceOutcome::Answered(words)) => words.clone(),
         Some(TraceOutcome::Failed(message)) => format!("FAILED: {message}"),
         Some(TraceOutcome::GivenUp) => "given up".to_owned(),
+        Some(TraceOutcome::Stopped(reason)) => format!("STOPPED: {reason}"),
     }
 }
 
@@ -132,7 +140,16 @@ mod tests {
 
     fn span(sequence: u64, what: TraceWhat, offset_us: u64, ended: Option<(u64, TraceOutcome)>) -> TraceSpan {
         let (elapsed_us, outcome) = ended.unzip();
-        TraceSpan { sequence, block: "page".to_owned(), attempt: 1, what, offset_us, elapsed_us, outcome }
+        TraceSpan {
+            sequence,
+            block: "page".to_owned(),
+            attempt: 1,
+            what,
+            offset_us,
+            handover_us: None,
+            elapsed_us,
+            outcome,
+        }
     }
 
     #[test]

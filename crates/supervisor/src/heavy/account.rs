@@ -7,6 +7,7 @@ use runlet_proto::ids::Attempt;
 use runlet_proto::worker::{Confinement, Namespaces};
 use serde_json::{Value, json};
 
+use super::cause::Killed;
 use super::cgroup::{Meter, Spent};
 use super::process::{Exit, How};
 use super::usage::{self, Usage};
@@ -26,6 +27,8 @@ pub(crate) struct Account {
     pub(crate) cpu_before: Duration,
     /// How it ended, once it has.
     pub(crate) exit: Option<Exit>,
+    /// What the supervisor ended it for, if it did.
+    pub(crate) killed: Option<Killed>,
     /// What its control group said of it then.
     pub(crate) spent: Option<Spent>,
     /// The attempt it ended in the middle of, by the id of its block.
@@ -80,7 +83,8 @@ impl Account {
                 let Spent { cpu: _, oom_kills, tasks_refused, memory_bytes_max } = spent;
                 json!({ "oomKills": oom_kills, "processesRefused": tasks_refused, "memoryBytesMax": memory_bytes_max })
             });
-            json!({ "how": how, "during": during, "cpuMs": cpu_ms, "residentBytesMax": exit.resident_bytes_max,
+            let killed = self.killed.as_ref().map(Killed::in_words);
+            json!({ "how": how, "killedFor": killed, "during": during, "cpuMs": cpu_ms, "residentBytesMax": exit.resident_bytes_max,
                 "cgroup": group })
         });
         let group = self.meter.as_ref().map(|meter| meter.directory().display().to_string());

@@ -14,23 +14,32 @@ use super::link::{self, Heard};
 use super::orphans;
 use super::process::{Exit, Process};
 use super::workers::WorkerId;
-use super::zygote::{Kind, Zygote, ZygoteName};
+use super::zygote::{Kind, Recipe, Zygote, ZygoteName};
 use crate::core::Core;
 use crate::inbound::Inbound;
-use crate::limits::{WORKERS_SPARE, ZYGOTES_LOST_MAX};
+use crate::limits::{REFILL_AFTER, WORKERS_SPARE, ZYGOTES_LOST_MAX};
 
 impl Core {
-    /// Has the pool filled up again once what a worker was just told has gone out to it.
-    pub(super) fn refill_later(&self) {
+    /// Has the pool filled up again once what a worker was just told has gone out to it; as long as others wait idle, not
+    /// before that worker has had the CPU for a while, which forking would take from it.
+    pub(super) fn refill_later(&mut self) {
+        if std::mem::replace(&mut self.workers.refill_due, true) {
+            return;
+        }
+        let pause = (self.workers.spare() > 0).then_some(REFILL_AFTER);
         let loop_queue = self.loop_queue.clone();
-        // Runs after the tasks that are ready now, which write to the worker.
+        // Even without a pause it runs after the tasks that are ready now, which write to the worker.
         tokio::spawn(async move {
+            if let Some(pause) = pause {
+                tokio::time::sleep(pause).await;
+            }
             let _ = loop_queue.send(Inbound::Refill).await;
         });
     }
 
     /// Has workers forked, so that there is one for each attempt that waits and a few to spare.
     pub(crate) fn refill(&mut self) {
+        self.workers.refill_due = false;
         let wanted = self.workers.hungry.len() + WORKERS_SPARE;
         while self.workers.spare() < wanted {
             if let Err(error) = self.fork_worker(Task::Serve) {
@@ -66,7 +75,8 @@ impl Core {
             Some(zygote) => zygote,
             none => {
                 let groups = self.workers.groups.as_ref().map(Groups::directory);
-                none.insert(Zygote::start(name, &program, &self.state_id, groups, self.loop_queue.clone())?)
+                let by = Recipe { program: &program, state: &self.state_id, groups, nice: self.worker_nice };
+                none.insert(Zygote::start(name, &by, self.loop_queue.clone())?)
             }
         };
         let group = self.workers.groups.as_mut().and_then(Groups::take);

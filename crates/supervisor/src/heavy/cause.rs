@@ -19,6 +19,17 @@ pub(crate) enum Killed {
     Protocol(String),
 }
 
+impl Killed {
+    /// What the supervisor killed it for, for whoever looks at the run.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::NoLongerNeeded => "its run was over, or had given it up".to_owned(),
+            Self::LogLimit(most) => format!("more than {most} bytes of log"),
+            Self::Protocol(what) => what.clone(),
+        }
+    }
+}
+
 /// Signals that users had a worker sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sent(u64);

@@ -80,6 +80,7 @@ impl Core {
         if let Some(account) = account {
             (account.pid, account.exit) = (gone.pid, Some(gone.exit));
             (account.meter, account.spent) = (None, gone.spent);
+            account.killed.clone_from(&gone.killed);
         }
         let out_of_memory = cause::killed_for_memory(&gone.exit, gone.killed.as_ref(), gone.spent, memory_bytes_max);
         let usual = || cause::failure(&gone.exit, gone.killed.as_ref(), gone.sent, memory_bytes_max, cpu_s_max);

@@ -7,7 +7,7 @@ use runlet_blocks::{Assignment, Outcome};
 use runlet_ipc::{WriteError, Writer};
 use runlet_proto::call::Answer;
 use runlet_proto::failure::Failure;
-use runlet_proto::ids::Attempt;
+use runlet_proto::ids::{Attempt, BlockIndex};
 use runlet_proto::worker::{Begin, Ended, FromWorker, Payload, ToWorker};
 use tokio::sync::mpsc;
 
@@ -30,8 +30,8 @@ pub(crate) enum Told {
 pub(crate) enum Heard {
     /// As it was said.
     Message(FromWorker),
-    /// The end of an attempt, understood.
-    Finished(runlet_proto::ids::BlockIndex, Attempt, Result<Outcome, Failure>),
+    /// The end of an attempt, understood; when the worker began with it, in nanoseconds of CLOCK_MONOTONIC.
+    Finished(BlockIndex, Attempt, Result<Outcome, Failure>, Option<u64>),
 }
 
 /// Starts both tasks. Writing ends when the sender is dropped; the worker sees that as the end of its work.
@@ -133,7 +133,7 @@ fn instead_of(message: ToWorker, why: &str) -> Instead {
     };
     match message {
         ToWorker::Begin(begin) => {
-            Instead::Heard(Heard::Finished(begin.block, begin.attempt, Err(too_large("the block's input"))))
+            Instead::Heard(Heard::Finished(begin.block, begin.attempt, Err(too_large("the block's input")), None))
         }
         ToWorker::Answer { block, attempt, call, .. } => {
             let answer = Answer::Failed(too_large("the answer to its call"));
@@ -164,12 +164,13 @@ async fn put_into_words(told: Told) -> ToWorker {
 /// JSON is read here, and where it is much on a thread that may take its time.
 async fn understand(message: FromWorker) -> Heard {
     match message {
-        FromWorker::Finished { block, attempt, ended } => {
+        FromWorker::Finished { block, attempt, ended, began_ns } => {
             let small = match &ended {
                 Ended::Completed(Payload::Json(text)) => text.len() <= CONVERTED_IN_PLACE_BYTES_MAX,
                 Ended::Completed(Payload::Hook(_) | Payload::Reply(_)) | Ended::Skipped | Ended::Failed(_) => true,
             };
-            Heard::Finished(block, attempt, in_place_or_aside(small, || Outcome::from_ended(ended)).await)
+            let result = in_place_or_aside(small, || Outcome::from_ended(ended)).await;
+            Heard::Finished(block, attempt, result, Some(began_ns))
         }
         FromWorker::Ready(_) | FromWorker::Waiting { .. } | FromWorker::Log { .. } => Heard::Message(message),
     }
@@ -191,7 +192,6 @@ mod tests {
 
     use runlet_proto::codec::encode_frame;
     use runlet_proto::frame::FRAME_BYTES_MAX;
-    use runlet_proto::ids::BlockIndex;
     use runlet_proto::worker::Confinement;
 
     use super::*;
@@ -247,9 +247,14 @@ mod tests {
             let (mut worker, _told, mut inbound) = linked();
             let ended = Ended::Completed(Payload::Json(vec![b'['; bytes].into()));
             worker
-                .write_all(&frame(&FromWorker::Finished { block: BlockIndex(0), attempt: Attempt(1), ended }))
+                .write_all(&frame(&FromWorker::Finished {
+                    block: BlockIndex(0),
+                    attempt: Attempt(1),
+                    ended,
+                    began_ns: 0,
+                }))
                 .unwrap();
-            let Some(Inbound::FromWorker { heard: Heard::Finished(_, _, Err(failure)), .. }) = inbound.recv().await
+            let Some(Inbound::FromWorker { heard: Heard::Finished(_, _, Err(failure), _), .. }) = inbound.recv().await
             else {
                 panic!("not a failure")
             };
@@ -263,7 +268,7 @@ mod tests {
         let huge = bytes::Bytes::from(vec![0; usize::try_from(PARCEL_BYTES_MAX).unwrap() + 1]);
         let begin = Begin { block: BlockIndex(1), attempt: Attempt(2), input: Payload::Json(huge), scope: None };
         told.send(Told::Message(ToWorker::Begin(Box::new(begin)))).await.unwrap();
-        let Some(Inbound::FromWorker { heard: Heard::Finished(BlockIndex(1), Attempt(2), Err(failure)), .. }) =
+        let Some(Inbound::FromWorker { heard: Heard::Finished(BlockIndex(1), Attempt(2), Err(failure), None), .. }) =
             inbound.recv().await
         else {
             panic!("not a failure")

@@ -137,6 +137,7 @@ impl Core {
             processes_max: job.processes_max,
             cpu_before: record.worker.as_ref().map_or(Duration::ZERO, Account::cpu_of_ended),
             exit: None,
+            killed: None,
             spent: None,
             during: None,
             deaths: record.deaths.causes().to_vec(),
@@ -203,8 +204,11 @@ impl Core {
         let job = self.workers.get_mut(worker).and_then(|found| found.run);
         let run = job.ok_or("it spoke before it was asked to")?.run;
         match heard {
-            Heard::Finished(block, attempt, result) => {
+            Heard::Finished(block, attempt, result, began_ns) => {
                 let attempt = self.attempt_of(AttemptId { run, block, attempt })?;
+                if let Some(began_ns) = began_ns {
+                    self.trace_handed_over(attempt, began_ns);
+                }
                 self.attempts.remove(&attempt);
                 self.finish(attempt, result);
             }
@@ -214,6 +218,10 @@ impl Core {
                 let calls = judge::calls(&record.program.definition, block, calls)?;
                 let Some(mut active) = self.attempts.remove(&attempt) else { return Ok(()) };
                 let under_way = active.calls.iter().filter(|call| !call.is_finished()).count();
+                if under_way + calls.len() == 0 {
+                    self.attempts.insert(attempt, active);
+                    return Err("it waits for nothing".into());
+                }
                 if under_way + calls.len() > CALLS_AT_ONCE_MAX {
                     self.attempts.insert(attempt, active);
                     return Err(format!("it has {} calls under way at once", under_way + calls.len()));

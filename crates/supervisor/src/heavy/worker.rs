@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
-use runlet_proto::worker::Confinement;
+use runlet_proto::worker::{Confinement, PROGRAM_SIGNALS};
 use tokio::sync::mpsc;
 
 use super::cause::{Killed, Sent};
@@ -169,8 +169,8 @@ impl Worker {
     /// Sends it a signal of a user. Its process id, or none if there is no process yet or any more.
     pub(super) fn send(&mut self, signal: Signal) -> Option<i32> {
         let process = self.process.as_ref().filter(|_| self.exit.is_none())?;
-        if signal == Signal::SIGTERM && self.with_programs.is_some() {
-            // A program is to hear it too; the worker that runs one does not end by it.
+        if self.with_programs.is_some() && PROGRAM_SIGNALS.contains(&(signal as i32)) {
+            // A program is to hear it too.
             process.signal_group(signal);
         } else {
             process.signal(signal);

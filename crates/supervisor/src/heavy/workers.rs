@@ -32,6 +32,8 @@ pub(crate) struct Workers {
     pub(super) too_weak_told: bool,
     /// Whether a zygote has ended that may have forked what it did not tell of.
     pub(super) orphans_wanted: bool,
+    /// Whether the pool is to be filled up again soon.
+    pub(super) refill_due: bool,
     /// The control groups they live in, if they have any.
     pub(crate) groups: Option<Groups>,
     numbers: u64,

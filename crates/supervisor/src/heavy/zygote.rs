@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use runlet_ipc::handoff::{AsyncHandoff, Handoff};
-use runlet_proto::worker::{Fork, Forked, Task, ZYGOTE_ENVIRONMENT, ZYGOTE_GROUPS};
+use runlet_proto::worker::{Fork, Forked, Task, ZYGOTE_ENVIRONMENT, ZYGOTE_GROUPS, ZYGOTE_NICE};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -102,26 +102,33 @@ impl Drop for Init {
     }
 }
 
+/// How zygotes are started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recipe<'a> {
+    /// The binary, of which the subcommand `zygote` is executed.
+    pub(crate) program: &'a Path,
+    /// What marks it as that of the state directory ([`super::leftovers::id_of`]).
+    pub(crate) state: &'a str,
+    /// Directory of the control groups of its workers.
+    pub(crate) groups: Option<&'a Path>,
+    /// How far it and its workers stand back for others.
+    pub(crate) nice: u8,
+}
+
 impl Zygote {
-    /// Starts `program zygote`, marked as that of the state directory ([`super::leftovers::id_of`]), with the directory of the
-    /// control groups of its workers. Must be called on the thread that lives as long as the supervisor: a worker dies with
+    /// Starts a zygote. Must be called on the thread that lives as long as the supervisor: a worker dies with
     /// the thread that started its zygote (PR_SET_PDEATHSIG(2const)).
     ///
     /// # Errors
     /// When the process cannot be started.
-    pub(crate) fn start(
-        name: ZygoteName,
-        program: &Path,
-        state: &str,
-        groups: Option<&Path>,
-        loop_queue: mpsc::Sender<Inbound>,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(name: ZygoteName, by: &Recipe<'_>, loop_queue: mpsc::Sender<Inbound>) -> io::Result<Self> {
         let (ours, theirs) = Handoff::pair()?;
-        let process = Command::new(program)
-            .args(["zygote", "--of", state])
+        let process = Command::new(by.program)
+            .args(["zygote", "--of", by.state])
             .env_clear()
             .envs(ZYGOTE_ENVIRONMENT)
-            .envs(groups.map(|groups| (ZYGOTE_GROUPS, groups)))
+            .env(ZYGOTE_NICE, by.nice.to_string())
+            .envs(by.groups.map(|groups| (ZYGOTE_GROUPS, groups)))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use runlet_proto::control::{Refusal, RefusalKind, Reply, SourceText, WorkflowSummary};
 use runlet_proto::ids::Priority;
-use runlet_workflow::{Definition, programs_not_allowed};
+use runlet_workflow::{Definition, memory_over_budget, programs_not_allowed};
 
 use crate::core::{Core, Pending};
 use crate::limits::{SOURCE_BYTES_MAX, SOURCES_BYTES_MAX, WORKFLOWS_MAX};
@@ -27,7 +27,7 @@ impl Core {
 
     fn check_and_deploy(&mut self, source: SourceText) -> Result<Reply, Refusal> {
         let definition = parse(&source)?;
-        self.check_programs(&definition, &source)?;
+        self.check_for_operator(&definition, &source)?;
         let others = self.registry.iter().map(|deployed| &*deployed.program.definition);
         let others = others.filter(|other| other.name != definition.name);
         let conflicts = runlet_workflow::hook_conflicts(&definition, others, &source.file, &source.text);
@@ -55,9 +55,10 @@ impl Core {
         Ok(Reply::Deployed { workflow: summary(deployed, &self.live_runs()), replaced })
     }
 
-    /// Refuses a definition whose programs the operator does not allow.
-    pub(crate) fn check_programs(&self, definition: &Definition, source: &SourceText) -> Result<(), Refusal> {
-        let found = programs_not_allowed(definition, &self.programs.names(), &source.file, &source.text);
+    /// Refuses a definition whose programs the operator does not allow, or of which no heavy run could ever begin.
+    pub(crate) fn check_for_operator(&self, definition: &Definition, source: &SourceText) -> Result<(), Refusal> {
+        let mut found = programs_not_allowed(definition, &self.programs.names(), &source.file, &source.text);
+        found.extend(memory_over_budget(definition, self.heavy_memory_bytes, &source.file, &source.text));
         if found.is_empty() { Ok(()) } else { Err(invalid(&source.file, found)) }
     }
 

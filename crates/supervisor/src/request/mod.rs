@@ -82,6 +82,7 @@ impl Core {
             class: FailureClass::Timeout,
             block: block.map(|block| block.id.to_string()),
             attempt: block.map_or(0, |block| block.attempt.0),
+            code: "no-reply-in-time".to_owned(),
             message: format!("the run gave no reply within {after_ms} ms{state}"),
         }
     }

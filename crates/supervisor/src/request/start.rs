@@ -29,7 +29,7 @@ impl Core {
             Target::Workflow(name) => self.deployed(name)?,
             Target::Inline(source) => {
                 let definition = parse(source)?;
-                self.check_programs(&definition, source)?;
+                self.check_for_operator(&definition, source)?;
                 Program::new(definition, source.clone())
             }
         };

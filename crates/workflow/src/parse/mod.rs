@@ -5,12 +5,12 @@ pub(crate) mod config;
 pub(crate) mod conflict;
 mod graph;
 pub(crate) mod headers;
-pub(crate) mod programs;
+pub(crate) mod operator;
 pub(crate) mod report;
 pub(crate) mod spot;
 pub(crate) mod strings;
 mod structure;
-mod units;
+pub(crate) mod units;
 
 use std::num::NonZeroU32;
 use std::path::Path;

@@ -69,6 +69,14 @@ impl Finding {
         self
     }
 
+    /// What it says, for where no place in a definition can be shown.
+    pub(crate) fn into_words(self) -> String {
+        match self.help {
+            Some(help) => format!("{}: {help}", self.message),
+            None => self.message,
+        }
+    }
+
     pub(crate) fn help_if(mut self, help: Option<String>) -> Self {
         self.help = help;
         self

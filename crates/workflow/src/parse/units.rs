@@ -17,6 +17,22 @@ const SIZE_UNITS: [(&str, u64); 7] = [
     ("gib", 1 << 30),
 ];
 
+/// Reads a duration as definitions have them: `500ms`, `30s`, `5m`, `2h`, `1d`.
+///
+/// # Errors
+/// What is wrong with it and what to write instead, in words.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration(text).map_err(Finding::into_words)
+}
+
+/// Reads a size in bytes as definitions have them: `64KiB`, `10MiB`, `2GB`.
+///
+/// # Errors
+/// What is wrong with it and what to write instead, in words.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    size(text).map_err(Finding::into_words)
+}
+
 /// Reads a duration.
 pub(crate) fn duration(text: &str) -> Result<Duration, Finding> {
     let (digits, unit) = number_and_unit(text);

@@ -1,4 +1,4 @@
-//! Programs of `exec` blocks that an operator does not allow.
+//! What the language has and one operator does not: programs of `exec` blocks, memory.
 
 use std::ops::Range;
 
@@ -34,6 +34,30 @@ pub fn programs_not_allowed(definition: &Definition, allowed: &[&str], file: &st
             Some((range, path)) => report.add_at(finding, range, path),
             None => report.add(finding, 0..0, &Place::ROOT),
         }
+    }
+    report.finish()
+}
+
+/// That a run may have more memory than the `budget_bytes` of all heavy runs together, if it may. `file` and `text` are those
+/// that `definition` was parsed from.
+#[must_use]
+pub fn memory_over_budget(definition: &Definition, budget_bytes: u64, file: &str, text: &str) -> Vec<Diagnostic> {
+    let Some(bytes) = definition.limits.memory_bytes.filter(|bytes| *bytes > budget_bytes) else { return Vec::new() };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut report = Report::new(file, text);
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let message = format!(
+        "a run may have {} MiB of memory, and all heavy runs together have {} MiB here: none could ever begin",
+        mib(bytes),
+        mib(budget_bytes)
+    );
+    let finding =
+        Finding::new("over-memory-budget", message).help("lower it, or give the supervisor more: --heavy-memory SIZE");
+    let value = structure::parse(&mut report);
+    let limit = value.as_ref().and_then(|value| value.as_object()?.get_object("limits")?.get("memory"));
+    match limit.map(|limit| limit.value.range()) {
+        Some(range) => report.add_at(finding, range.start..range.end, "limits.memory".to_owned()),
+        None => report.add(finding, 0..0, &Place::ROOT),
     }
     report.finish()
 }
