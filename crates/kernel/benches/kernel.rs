@@ -66,7 +66,8 @@ impl Load {
                 Action::Ended { run, .. } => {
                     self.live -= usize::from(self.kernel.forget(run).is_some());
                 }
-                Action::Preempt { .. } | Action::Cancel { .. } | Action::Observe { .. } => {}
+                Action::Preempt { .. } | Action::Cancel { .. } | Action::Progressed { .. } | Action::Observe { .. } => {
+                }
             }
         }
     }
@@ -87,7 +88,15 @@ impl Load {
         let plan = Arc::clone(&self.plans[self.runs.len() % WORKFLOWS]);
         let input = Arc::clone(&self.payload);
         self.live += 1;
-        self.event(Event::Submit(Submit { run, plan, input, priority: None, observe: false }));
+        self.event(Event::Submit(Submit {
+            run,
+            plan,
+            input,
+            priority: None,
+            observe: false,
+            record: false,
+            restored: None,
+        }));
         run
     }
 

@@ -70,6 +70,14 @@ pub enum Action {
         /// COMPLETED, FAILED or STOPPED.
         state: RunState,
     },
+    /// An attempt of a run that is recorded ended, and not with its run: its block is COMPLETED, SKIPPED, or waits for
+    /// another attempt.
+    Progressed {
+        /// The run.
+        run: RunId,
+        /// The block.
+        block: BlockIndex,
+    },
     /// A step of an observed run.
     Observe {
         /// The run.

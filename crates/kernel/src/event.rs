@@ -6,6 +6,7 @@ use runlet_proto::failure::Failure;
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
 
 use crate::plan::Plan;
+use crate::restore::Restored;
 
 /// Something that happened. `P` is the payload that flows between blocks; the kernel stores and clones it, and never
 /// looks inside.
@@ -121,6 +122,11 @@ pub struct Submit<P> {
     pub priority: Option<Priority>,
     /// Whether every step of it is to be reported by [`crate::Action::Observe`].
     pub observe: bool,
+    /// Whether the end of each attempt is to be reported by [`crate::Action::Progressed`].
+    pub record: bool,
+    /// What is known of it, if it began before this kernel did. It is taken whatever the bound on live runs says: it was
+    /// within that once.
+    pub restored: Option<Box<Restored<P>>>,
 }
 
 /// How an attempt ended.

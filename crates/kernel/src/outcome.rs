@@ -159,6 +159,10 @@ impl<P: Clone> Kernel<P> {
         let status = if event == BlockEvent::Retry { BlockStatus::Failed } else { control.status };
         control.failure = failure.map(Box::new);
         let run = self.table.get(key);
+        if run.record && matches!(event, BlockEvent::Complete | BlockEvent::Skip | BlockEvent::Retry) {
+            self.actions.push_back(Action::Progressed { run: run.control.id, block });
+        }
+        let run = self.table.get(key);
         if run.observe {
             let failure = run.control.blocks[block.as_usize()].failure.as_deref().cloned();
             self.observe(key, Some(block), || Observation::Ended { status, failure, elapsed });

@@ -17,12 +17,12 @@ use crate::time::{Span, Time};
 use crate::transition::{BlockEvent, Phase};
 
 impl<P: Clone> Kernel<P> {
-    pub(crate) fn submit(&mut self, submit: Submit<P>) -> Result<(), Rejected> {
+    pub(crate) fn submit(&mut self, mut submit: Submit<P>) -> Result<(), Rejected> {
         let run = submit.run;
         if self.table.find(run).is_some() {
             return Err(Rejected::DuplicateRun { run });
         }
-        if self.table.live >= self.config.live_runs_max {
+        if submit.restored.is_none() && self.table.live >= self.config.live_runs_max {
             return Err(Rejected::Full { limit: self.config.live_runs_max });
         }
         let (workflow, shape) = self
@@ -33,15 +33,23 @@ impl<P: Clone> Kernel<P> {
             self.check_memory(&submit.plan)?;
         }
         self.workflows.get_mut(workflow).live += 1;
-        let timeout = submit.plan.timeout;
+        let (timeout, restored) = (submit.plan.timeout, submit.restored.take());
+        let since = restored.as_ref().map_or(self.now, |restored| restored.created_at);
         let key = self.table.insert(new_run(submit, shape, workflow, self.now));
         if let Some(timeout) = timeout {
-            self.table.get_mut(key).timer = Some(self.timers.set(self.now + timeout, Timer::Run(key)));
+            self.table.get_mut(key).timer = Some(self.timers.set(since + timeout, Timer::Run(key)));
         }
         self.observe(key, None, || Observation::State(RunState::Ready));
-        self.ask_admission(key);
-        self.release_first(key);
-        self.settle(key);
+        if let Some(restored) = restored {
+            self.restore(key, *restored);
+        }
+        if self.table.get(key).control.state == RunState::Ready {
+            self.ask_admission(key);
+        }
+        if !self.table.get(key).control.state.is_terminal() {
+            self.release_first(key);
+            self.settle(key);
+        }
         Ok(())
     }
 
@@ -92,7 +100,7 @@ impl<P: Clone> Kernel<P> {
             let run = self.table.get(key);
             let (trigger, control) =
                 (run.control.plan.blocks[block.as_usize()].trigger, &run.control.blocks[block.as_usize()]);
-            if trigger {
+            if trigger && control.phase == Phase::Pending {
                 let output = run.control.input.clone();
                 self.complete_trigger(key, block, output);
             } else if control.open == 0 && control.phase == Phase::Pending {
@@ -113,7 +121,7 @@ impl<P: Clone> Kernel<P> {
 }
 
 fn new_run<P>(submit: Submit<P>, shape: Arc<Shape>, workflow: u32, now: Time) -> Run<P> {
-    let Submit { run, plan, input, priority, observe } = submit;
+    let Submit { run, plan, input, priority, observe, record, restored: _ } = submit;
     let first = plan.blocks.iter().position(|block| !block.trigger).unwrap_or(0);
     let control = WorkflowControlBlock {
         id: run,
@@ -132,7 +140,19 @@ fn new_run<P>(submit: Submit<P>, shape: Arc<Shape>, workflow: u32, now: Time) ->
     };
     let left = u16::try_from(control.blocks.len()).expect("a plan has at most 1,000 blocks");
     let admission = Admission::Held;
-    Run { control, shape, workflow, admission, left, ready: 0, running: 0, timer: None, observe, promoted: false }
+    Run {
+        control,
+        shape,
+        workflow,
+        admission,
+        left,
+        ready: 0,
+        running: 0,
+        timer: None,
+        observe,
+        record,
+        promoted: false,
+    }
 }
 
 fn new_block<P>(plan: &PlanBlock) -> BlockControlObject<P> {

@@ -40,6 +40,7 @@ pub(crate) struct Run<P> {
     pub(crate) running: u16,
     pub(crate) timer: Option<TimerId>,
     pub(crate) observe: bool,
+    pub(crate) record: bool,
     pub(crate) promoted: bool,
 }
 

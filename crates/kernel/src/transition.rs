@@ -137,8 +137,11 @@ pub const fn next_phase(phase: Phase, event: BlockEvent) -> Result<Phase, Illega
     use Phase::{Backoff, Completed, Failed, Pending, Ready, Running, Skipped, Waiting, Woken, Yielding};
     match (phase, event) {
         (Pending, Release)   => Ok(Ready),
-        (Pending, Complete)  => Ok(Completed), // a trigger, at submission
-        (Pending, Start | Preempt | Wait | Wake | Yield | Continue | Skip | Retry | Due | Fail | Cancel) => Err(Illegal),
+        (Pending, Complete)  => Ok(Completed), // a trigger, at submission; or restored, as are the next three
+        (Pending, Skip)      => Ok(Skipped),
+        (Pending, Retry)     => Ok(Backoff),
+        (Pending, Fail)      => Ok(Failed),
+        (Pending, Start | Preempt | Wait | Wake | Yield | Continue | Due | Cancel) => Err(Illegal),
 
         (Ready, Start)       => Ok(Running),
         (Ready, Cancel)      => Ok(Pending),

@@ -41,6 +41,7 @@ impl Core {
                 }
             }
             Action::Ended { run, state } => self.ended(run, state),
+            Action::Progressed { run, block } => self.progressed(run, block),
             Action::Observe { run, block, what } => self.observe(run, block, what),
         }
     }

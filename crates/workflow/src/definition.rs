@@ -27,6 +27,8 @@ pub struct Definition {
     pub concurrency: Option<NonZeroU32>,
     /// Limits of its runs.
     pub limits: Limits,
+    /// When its runs are written down.
+    pub durability: Durability,
     /// What its blocks do after their last failed attempt, unless they say otherwise.
     pub on_error: OnError,
     /// Hosts that stand literally in it (lower case, no port): they may resolve to addresses that are not public.
@@ -47,6 +49,30 @@ impl Definition {
             | BlockConfig::Response(_) => None,
         })
     }
+}
+
+/// When a run is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// `Relaxed` for runs whose client waits for their reply, `Strict` for all others.
+    Auto,
+    /// Before anybody is told of it.
+    Strict,
+    /// Without anybody waiting for the disk: when it ends, or before it does what must not be done twice.
+    Relaxed,
+    /// Never.
+    None,
+}
+
+/// What becomes of a block that must not be executed twice, when nobody knows whether its last attempt had its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// The run FAILED.
+    Fail,
+    /// It is executed again.
+    Retry,
+    /// It is SKIPPED and its input is passed on.
+    Skip,
 }
 
 /// Where blocks run.
@@ -94,6 +120,8 @@ pub struct Block {
     pub retry: Retry,
     /// What happens after the last failed attempt.
     pub on_error: OnError,
+    /// What happens when nobody knows whether its last attempt had its effect.
+    pub on_unknown: OnUnknown,
     /// Its kind and configuration.
     pub config: BlockConfig,
 }

@@ -10,7 +10,7 @@ pub(crate) const BLOCK_KINDS: [&str; 5] = ["schedule", "memory", "send", "receiv
 pub(crate) const DEFINITION_FIELDS: [&str; 2] = ["memory", "dependencies"];
 
 /// Fields of a `hook`.
-pub(crate) const HOOK_FIELDS: [&str; 2] = ["auth", "idempotency_key"];
+pub(crate) const HOOK_FIELDS: [&str; 1] = ["auth"];
 
 /// Fields of a `fetch`.
 pub(crate) const FETCH_FIELDS: [&str; 7] =
@@ -18,9 +18,6 @@ pub(crate) const FETCH_FIELDS: [&str; 7] =
 
 /// Fields of an `html-scraper` rule.
 pub(crate) const RULE_FIELDS: [&str; 7] = ["fields", "exclude", "regex", "as", "absolute", "default", "required"];
-
-/// Values of `durability`.
-pub(crate) const DURABILITIES: [&str; 1] = ["strict"];
 
 /// Dependencies of a block that begin so name another workflow.
 pub(crate) const DEPENDENCY_PREFIX: &str = "workflow:";

@@ -7,10 +7,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::select;
 use runlet_workflow::block::fetch::{FailOnStatus, Fetch, FetchBody, ResponseAs};
-use runlet_workflow::block::hook::{Hook, Respond};
+use runlet_workflow::block::hook::{Hook, IdempotencyKey, Respond};
 use runlet_workflow::block::html_scraper::{Extract, HtmlScraper};
 use runlet_workflow::block::response::{Response, ResponseBody};
-use runlet_workflow::definition::{Isolation, OnError, Retry};
+use runlet_workflow::definition::{Durability, Isolation, OnError, OnUnknown, Retry};
 use runlet_workflow::{BlockConfig, Definition, parse};
 use serde_json::{Value, json};
 
@@ -60,6 +60,7 @@ fn the_founding_example_means_what_it_says() {
             body_bytes_max: 1 << 20,
             timeout: Duration::from_secs(30),
             stop_on_disconnect: true,
+            idempotency_key: None,
         }
     );
     let page = fetch(&definition, 1);
@@ -267,5 +268,26 @@ proptest! {
             let new = patterns.insert(hook.pattern());
             prop_assert_eq!(router.insert(format!("/{}", segments.join("/")), ()).is_ok(), new);
         }
+    }
+}
+
+#[test]
+fn what_a_crash_is_to_mean_is_read() {
+    let text = r#"{ "name": "pays", "durability": "strict", "on_unknown": "retry", "blocks": [
+        { "type": "hook", "path": "pay", "idempotency_key": "Idempotency-Key" },
+        { "type": "hook", "path": "order", "idempotency_key": "{{ hook.body.order }}" },
+        { "type": "fetch", "on_unknown": "skip", "parameter": { "url": "https://example.org", "method": "POST" } },
+        { "type": "response" } ] }"#;
+    let definition = parse("pays.json", text).unwrap();
+    assert_eq!(definition.durability, Durability::Strict);
+    let unknown: Vec<_> = definition.blocks.iter().map(|block| block.on_unknown).collect();
+    assert_eq!(unknown, [OnUnknown::Retry, OnUnknown::Retry, OnUnknown::Skip, OnUnknown::Retry]);
+    let key = |at| hook(&definition, at).idempotency_key.as_ref().map(IdempotencyKey::source);
+    assert_eq!((key(0), key(1)), (Some("idempotency-key"), Some("{{ hook.body.order }}")));
+    let bare = parse("bare.json", FOUNDING).unwrap();
+    assert_eq!((bare.durability, bare.blocks[1].on_unknown), (Durability::Auto, OnUnknown::Fail));
+    for wrong in ["no header", "{{ hok.body }}", "{{ input"] {
+        let text = format!(r#"[{{ "type": "hook", "path": "x", "idempotency_key": {wrong:?} }}]"#);
+        assert!(parse("x.json", &text).is_err(), "{wrong}");
     }
 }

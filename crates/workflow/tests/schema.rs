@@ -118,7 +118,7 @@ fn wrong_shapes_are_refused_by_both() {
         json!({ "blocks": [hook], "timeout": "30" }),
         json!({ "blocks": [hook], "concurrency": 0 }),
         json!({ "blocks": [hook], "isolation": "vm" }),
-        json!({ "blocks": [hook], "durability": "strict" }),
+        json!({ "blocks": [hook], "durability": "always" }),
         json!({ "blocks": [hook], "memory": ["prices"] }),
         json!({ "blocks": [hook], "limits": { "memory": 5 } }),
         json!([{ "path": "a" }]),

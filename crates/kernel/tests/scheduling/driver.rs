@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
 use runlet_kernel::{
-    Action, BlockResult, Config, Event, Kernel, OnError, Plan, PlanBlock, Rejected, Retry, Span, Submit, Time,
+    Action, BlockResult, Config, Event, Kernel, OnError, Plan, PlanBlock, Rejected, Restored, Retry, Span, Submit, Time,
 };
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
@@ -27,6 +27,7 @@ pub(crate) enum Did {
     Drop(RunId, u16),
     Cancel(RunId, u16),
     Ended(RunId, RunState),
+    Progressed(RunId, u16),
     Observe(runlet_kernel::Observation),
 }
 
@@ -65,8 +66,27 @@ impl Driver {
     ) -> Result<RunId, Rejected> {
         self.last += 1;
         let run = RunId::from_u128(self.last);
-        let submit = Submit { run, plan: Arc::clone(plan), input: "in".to_owned(), priority, observe };
+        let submit = Submit {
+            run,
+            plan: Arc::clone(plan),
+            input: "in".to_owned(),
+            priority,
+            observe,
+            record: false,
+            restored: None,
+        };
         self.event(Event::Submit(submit)).map(|()| run)
+    }
+
+    pub(crate) fn restore(&mut self, plan: &Arc<Plan>, restored: Restored<String>) -> RunId {
+        self.last += 1;
+        let run = RunId::from_u128(self.last);
+        let restored = Some(Box::new(restored));
+        let plan = Arc::clone(plan);
+        let submit =
+            Submit { run, plan, input: "in".to_owned(), priority: None, observe: false, record: false, restored };
+        self.event(Event::Submit(submit)).expect("what was accepted once is taken");
+        run
     }
 
     pub(crate) fn event(&mut self, event: Event<String>) -> Result<(), Rejected> {
@@ -85,6 +105,7 @@ impl Driver {
                 Action::Preempt { run, block, keep: false, .. } => Did::Drop(run, block.0),
                 Action::Cancel { run, block, .. } => Did::Cancel(run, block.0),
                 Action::Ended { run, state } => Did::Ended(run, state),
+                Action::Progressed { run, block } => Did::Progressed(run, block.0),
                 Action::Observe { what, .. } => Did::Observe(what),
             })
             .collect()

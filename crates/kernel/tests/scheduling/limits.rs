@@ -231,7 +231,15 @@ fn refusals_name_their_reason() {
 fn a_run_id_is_used_once() {
     let mut driver = Driver::new(1);
     let run = driver.submit(&one("w"));
-    let again = runlet_kernel::Submit { run, plan: one("w"), input: String::new(), priority: None, observe: false };
+    let again = runlet_kernel::Submit {
+        run,
+        plan: one("w"),
+        input: String::new(),
+        priority: None,
+        observe: false,
+        record: false,
+        restored: None,
+    };
     assert_eq!(driver.event(Event::Submit(again)), Err(Rejected::DuplicateRun { run }));
 }
 

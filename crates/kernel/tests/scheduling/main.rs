@@ -6,3 +6,4 @@ mod lanes;
 mod limits;
 mod long;
 mod order;
+mod restore;

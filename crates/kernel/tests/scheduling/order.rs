@@ -16,7 +16,7 @@ fn drain(driver: &mut Driver) -> Vec<RunId> {
             .filter_map(|did| match did {
                 Did::Dispatch(run, block) => Some((run, block)),
                 Did::Continue(..) | Did::Preempt(..) | Did::Drop(..) => None,
-                Did::Cancel(..) | Did::Ended(..) | Did::Observe(_) => None,
+                Did::Cancel(..) | Did::Ended(..) | Did::Progressed(..) | Did::Observe(_) => None,
             })
             .collect();
         if dispatched.is_empty() {

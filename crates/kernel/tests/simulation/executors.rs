@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use runlet_kernel::{Action, Kernel, Plan};
+use runlet_kernel::{Action, Kernel, Plan, Restored};
 use runlet_proto::ids::{Attempt, BlockIndex, RunId};
-use runlet_proto::state::{Lane, RunState};
+use runlet_proto::state::{BlockStatus, Lane, RunState};
 
 /// Names an attempt for good.
 pub(crate) type Who = (RunId, BlockIndex, Attempt);
@@ -74,6 +74,23 @@ impl Executors {
         assert!(self.runs.insert(run, known).is_none(), "run {run} was submitted twice");
     }
 
+    /// Whoever executed anything is gone.
+    pub(crate) fn crashed(&mut self) {
+        self.attempts.clear();
+        self.heavy.clear();
+        for known in self.runs.values_mut() {
+            (known.paused, known.dispatched) = (false, false);
+            known.attempts.clear();
+        }
+    }
+
+    /// A run goes on where it stood.
+    pub(crate) fn restored(&mut self, run: RunId, restored: &Restored<u64>) {
+        let known = self.runs.get_mut(&run).expect("it was submitted once");
+        known.paused = restored.paused;
+        known.attempts = restored.blocks.iter().map(|(block, known)| (*block, known.attempt)).collect();
+    }
+
     /// Performs one action, and complains if it makes no sense.
     pub(crate) fn perform(&mut self, kernel: &Kernel<u64>, action: &Action) {
         match *action {
@@ -114,6 +131,15 @@ impl Executors {
                 let alive = |doing| matches!(doing, Doing::Running | Doing::Waiting | Doing::Queued);
                 let left = self.of(run).find(|(_, executor)| alive(executor.doing));
                 assert!(left.is_none(), "{run} ended and {left:?} was not given up");
+            }
+            Action::Progressed { run, block } => {
+                let control = kernel.run(run).expect("it is not forgotten");
+                let waits = control.state.is_terminal() || control.blocks[block.as_usize()].retries > 0;
+                let status = control.blocks[block.as_usize()].status;
+                assert!(
+                    waits || matches!(status, BlockStatus::Completed | BlockStatus::Skipped),
+                    "{action:?}: {status}"
+                );
             }
             Action::Observe { run, .. } => {
                 assert!(self.runs.contains_key(&run), "{action:?} of a run that nobody knows");

@@ -2,6 +2,7 @@
 //! everything that must hold checked after each event. `RUNLET_SIM_SEED=17` replays one seed, `RUNLET_SIM_SEEDS=100000`
 //! makes a long night of it.
 
+mod crash;
 mod executors;
 mod plans;
 mod rng;
@@ -33,7 +34,8 @@ fn simulate(seed: u64) -> Coverage {
     let mut world = World::new(seed);
     world.live(STEPS);
     world.rest();
-    *world.kernel.coverage()
+    world.coverage.merge(world.kernel.coverage());
+    world.coverage
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use runlet_kernel::coverage::Coverage;
 use runlet_kernel::{Action, BlockResult, Config, Event, Kernel, Plan, Rejected, Span, Submit, Time};
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
@@ -15,15 +16,17 @@ use crate::rng::Rng;
 /// The world of one seed.
 pub(crate) struct World {
     pub(crate) kernel: Kernel<u64>,
-    config: Config,
-    rng: Rng,
-    now: Time,
+    /// What the kernels took that are gone.
+    pub(crate) coverage: Coverage,
+    pub(crate) config: Config,
+    pub(crate) rng: Rng,
+    pub(crate) now: Time,
     plans: Vec<Arc<Plan>>,
-    executors: Executors,
+    pub(crate) executors: Executors,
     /// Answers on their way, by their time of arrival.
-    mail: BTreeMap<(Time, u64), Event<u64>>,
+    pub(crate) mail: BTreeMap<(Time, u64), Event<u64>>,
     /// Answers that arrived, to arrive again.
-    old: Vec<Event<u64>>,
+    pub(crate) old: Vec<Event<u64>>,
     count: u64,
 }
 
@@ -33,6 +36,7 @@ impl World {
         let config = plans::config(&mut rng);
         Self {
             kernel: Kernel::new(config),
+            coverage: Coverage::default(),
             config,
             now: Time(0),
             plans: plans::plans(&mut rng),
@@ -58,7 +62,9 @@ impl World {
                 91..94 => self.with_run(|run, rng| Event::Renice { run, priority: plans::priority(rng) }),
                 94..96 => self.with_run(|run, _| Event::Stop { run, reason: "the user said so".into() }),
                 96..97 => self.with_run(|run, _| Event::Promote { run }),
-                97..99 => self.worker_dies(),
+                97..98 => self.worker_dies(),
+                98..99 if self.rng.percent(60) => self.crash(),
+                98..99 => self.worker_dies(),
                 _ => self.forget(),
             }
         }
@@ -107,9 +113,9 @@ impl World {
         let Some(plan) = self.rng.pick(&self.plans).cloned() else { return };
         let run = RunId::from_u128(u128::from(self.count));
         let priority = self.rng.percent(30).then(|| plans::priority(&mut self.rng));
-        let observe = self.rng.percent(20);
+        let (observe, record) = (self.rng.percent(20), self.rng.percent(50));
         let input = self.count;
-        self.handle(&Event::Submit(Submit { run, plan, input, priority, observe }));
+        self.handle(&Event::Submit(Submit { run, plan, input, priority, observe, record, restored: None }));
     }
 
     /// A random attempt makes up its mind; what it says arrives now, later, or never.
@@ -215,7 +221,7 @@ impl World {
     }
 
     /// Hands an event in, and compares what the kernel makes of it with what the executors know.
-    fn handle(&mut self, event: &Event<u64>) {
+    pub(crate) fn handle(&mut self, event: &Event<u64>) {
         let stale = self.kernel.counts().stale;
         let taken = self.kernel.handle(self.now, event.clone());
         self.learn(event, &taken, stale);
@@ -225,6 +231,7 @@ impl World {
     fn learn(&mut self, event: &Event<u64>, taken: &Result<(), Rejected>, stale: u64) {
         match event {
             Event::Submit(submit) => match taken {
+                Ok(()) if submit.restored.is_some() => {}
                 Ok(()) => self.executors.submitted(submit.run, &submit.plan),
                 Err(Rejected::Full { limit }) => assert_eq!(self.kernel.counts().live, *limit),
                 Err(Rejected::OverMemoryBudget { need_bytes, .. }) => {

@@ -92,14 +92,15 @@ impl Core {
         let run = self.run_ids.next(self.clock.unix_ms(self.clock.now()));
         let plan = Arc::clone(&record.program.plan);
         self.runs.insert(run, record);
-        self.tell(Event::Submit(Submit { run, plan, input, priority, observe })).map_err(|rejected| {
-            self.runs.remove(&run);
-            if let Rejected::Full { .. } = rejected {
-                refusal(RefusalKind::Overloaded, rejected.to_string()).with_help("try again when runs have ended")
-            } else {
-                refusal(RefusalKind::Conflict, rejected.to_string())
-            }
-        })?;
+        self.tell(Event::Submit(Submit { run, plan, input, priority, observe, record: false, restored: None }))
+            .map_err(|rejected| {
+                self.runs.remove(&run);
+                if let Rejected::Full { .. } = rejected {
+                    refusal(RefusalKind::Overloaded, rejected.to_string()).with_help("try again when runs have ended")
+                } else {
+                    refusal(RefusalKind::Conflict, rejected.to_string())
+                }
+            })?;
         Ok(run)
     }
 }

@@ -1,5 +1,6 @@
 //! `hook`: an HTTP path that starts a run.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::field::{Field, Shape};
@@ -7,6 +8,7 @@ use crate::parse::config::{Config, Kind};
 use crate::parse::headers::is_token;
 use crate::parse::report::{Finding, Report};
 use crate::parse::spot::{Spot, clip};
+use crate::template::{Escape, TextTemplate};
 use crate::{limits, unavailable};
 
 /// Configuration of a `hook` block.
@@ -24,7 +26,36 @@ pub struct Hook {
     pub timeout: Duration,
     /// Whether the run is stopped when its client goes away (the default) or goes on.
     pub stop_on_disconnect: bool,
+    /// What tells which requests are the same: only the first of them starts a run.
+    pub idempotency_key: Option<IdempotencyKey>,
 }
+
+/// What tells which requests of a hook are the same.
+#[derive(Debug, Clone)]
+pub enum IdempotencyKey {
+    /// The value of this header field, its name in lower case.
+    Header(String),
+    /// What this template makes of the request: its text as it is written, and compiled.
+    Template(String, Arc<TextTemplate>),
+}
+
+impl IdempotencyKey {
+    /// As it is written, but for the case of a header's name.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        match self {
+            Self::Header(source) | Self::Template(source, _) => source,
+        }
+    }
+}
+
+impl PartialEq for IdempotencyKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.source() == other.source()
+    }
+}
+
+impl Eq for IdempotencyKey {}
 
 /// When a hook's client is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +90,13 @@ pub(crate) static KIND: Kind = Kind {
             "What becomes of the run when its client goes away. Default: stop.",
             Shape::Words(&["stop", "continue"]),
         ),
+        Field::new(
+            "idempotency_key",
+            "Name of a header field, such as Idempotency-Key or X-GitHub-Delivery, or a template such as {{ hook.body.order }}: for 24 hours a request with the same value gets the first one's answer, and starts no run.",
+            Shape::Template,
+        ),
     ],
-    bare: &["path", "methods", "respond", "max_body_size", "timeout", "on_disconnect"],
+    bare: &["idempotency_key", "path", "methods", "respond", "max_body_size", "timeout", "on_disconnect"],
     unavailable: &unavailable::HOOK_FIELDS,
 };
 
@@ -97,6 +133,7 @@ impl Hook {
                 .take("on_disconnect", report)
                 .and_then(|spot| spot.word(&[("stop", true), ("continue", false)], report))
                 .unwrap_or(true),
+            idempotency_key: config.take("idempotency_key", report).and_then(|spot| idempotency_key(&spot, report)),
         }
     }
 
@@ -116,6 +153,22 @@ impl Hook {
             || self.methods.iter().any(|method| other.methods.contains(method));
         methods && self.pattern() == other.pattern()
     }
+}
+
+/// The name of a header field, or a template over the request.
+fn idempotency_key(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<IdempotencyKey> {
+    let source = spot.string(report)?;
+    if source.contains("{{") {
+        let template = spot.text(Escape::None, report)?;
+        return Some(IdempotencyKey::Template(source.to_owned(), Arc::new(template)));
+    }
+    if !is_token(source) {
+        let finding = Finding::new("invalid-value", format!("`{}` is no name of a header field", clip(source)));
+        let help = "such as \"Idempotency-Key\" or \"X-GitHub-Delivery\"; or a template, \"{{ hook.body.order }}\"";
+        spot.refuse(finding.help(help), report);
+        return None;
+    }
+    Some(IdempotencyKey::Header(source.to_ascii_lowercase()))
 }
 
 /// Reads and normalises a path.

@@ -14,7 +14,7 @@ use crate::block::html_scraper::HtmlScraper;
 use crate::block::response::Response;
 use crate::block::transform::Transform;
 use crate::block::{BlockConfig, KINDS, exec, fetch, hook, html_scraper, response, transform};
-use crate::definition::{ForEach, Isolation, OnError, Retry};
+use crate::definition::{ForEach, Isolation, OnError, OnUnknown, Retry};
 use crate::field::{self, Field, Shape};
 use crate::template::{Expression, JsonTemplate};
 use crate::{limits, suggest, unavailable};
@@ -60,6 +60,11 @@ pub(crate) static COMMON: &[Field] = &[
         "What happens after the last failed attempt: fail the run, or skip the block and pass its input on. retry: the retry policy, then fail.",
         Shape::Words(&["retry", "skip", "fail"]),
     ),
+    Field::new(
+        "on_unknown",
+        "What happens when a crash leaves open whether an attempt with side effects (a POST) had them. Default: fail.",
+        Shape::Words(&["fail", "retry", "skip"]),
+    ),
     Field::new("parameter", "Configuration of the block's kind.", Shape::Any),
 ];
 
@@ -74,11 +79,16 @@ pub(crate) enum ErrorWord {
 pub(crate) const ERROR_WORDS: [(&str, ErrorWord); 3] =
     [("retry", ErrorWord::Retry), ("skip", ErrorWord::Skip), ("fail", ErrorWord::Fail)];
 
+pub(crate) const UNKNOWN_WORDS: [(&str, OnUnknown); 3] =
+    [("fail", OnUnknown::Fail), ("retry", OnUnknown::Retry), ("skip", OnUnknown::Skip)];
+
 /// What the definition says about all its blocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Defaults {
     /// `on_error` of the definition.
     pub(crate) on_error: ErrorWord,
+    /// `on_unknown` of the definition.
+    pub(crate) on_unknown: OnUnknown,
     /// `isolation` of the definition.
     pub(crate) isolation: Isolation,
     /// Whether there is a `response` block.
@@ -111,6 +121,7 @@ pub(crate) struct Draft {
     pub(crate) for_each: Option<ForEach>,
     pub(crate) retry: Retry,
     pub(crate) on_error: OnError,
+    pub(crate) on_unknown: OnUnknown,
     /// `None` when it could not be read.
     pub(crate) config: Option<BlockConfig>,
 }
@@ -134,6 +145,7 @@ pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults, report: &mut Report<'
     let items = per_element.and_then(|spot| spot.expression("{{ input.items }}", report));
     let parallel = parallel(&fields, per_element.is_some(), report);
     let (retry, on_error) = errors(&fields, defaults.on_error, report);
+    let on_unknown = fields.take("on_unknown").and_then(|spot| spot.word(&UNKNOWN_WORDS, report));
     report.per_element = per_element.is_some();
     let config = config(&fields, kind.as_deref(), defaults, report);
     report.per_element = false;
@@ -154,6 +166,7 @@ pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults, report: &mut Report<'
         for_each: items.map(|items| ForEach { items, parallel }),
         retry,
         on_error,
+        on_unknown: on_unknown.unwrap_or(defaults.on_unknown),
         config,
     })
 }
@@ -177,7 +190,7 @@ fn kind(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> Option<String> {
 
 /// A hook starts the run: what governs how a block runs means nothing there.
 fn refuse_on_hook(fields: &Fields<'_, '_>, report: &mut Report<'_>) {
-    for name in ["dependencies", "input", "when", "for_each", "parallel", "retry", "on_error"] {
+    for name in ["dependencies", "input", "when", "for_each", "parallel", "retry", "on_error", "on_unknown"] {
         if let Some(spot) = fields.take(name) {
             let message = match name {
                 "dependencies" => "a hook starts the run, it depends on nothing".to_owned(),

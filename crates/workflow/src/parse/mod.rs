@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use jsonc_parser::ast::Value;
 
-use self::blocks::{Defaults, Draft, ERROR_WORDS, ErrorWord};
+use self::blocks::{Defaults, Draft, ERROR_WORDS, ErrorWord, UNKNOWN_WORDS};
 use self::graph::Resolved;
 use self::report::{Finding, Place, Report};
 use self::spot::{Fields, Spot, clip, kind};
 use crate::block::BlockConfig;
-use crate::definition::{Block, Definition, Isolation, Limits, OnError};
+use crate::definition::{Block, Definition, Durability, Isolation, Limits, OnError, OnUnknown};
 use crate::field::{self, Field, Shape};
 use crate::{Diagnostic, limits, unavailable};
 
@@ -56,14 +56,30 @@ pub(crate) static DEFINITION: &[Field] = &[
     Field::new("isolation", "Where blocks run. Default: auto.", Shape::Words(&["auto", "thread", "process"])),
     Field::new("timeout", "Limit for a whole run.", Shape::Duration),
     Field::new("concurrency", "Most runs under way at once.", Shape::Integer(1, u32::MAX as u64)),
-    Field::new("durability", "When runs are written down. Default: auto.", Shape::Words(&["auto", "relaxed"])),
+    Field::new(
+        "durability",
+        "When runs are written down. Default: auto.",
+        Shape::Words(&["auto", "strict", "relaxed", "none"]),
+    ),
     Field::new("limits", "Limits of one run.", Shape::Object(LIMITS_FIELDS, &[])),
     Field::new(
         "on_error",
         "What a block does after a failed attempt, unless it says otherwise. Default: fail.",
         Shape::Words(&["retry", "skip", "fail"]),
     ),
+    Field::new(
+        "on_unknown",
+        "What becomes of a block with side effects when a crash leaves open whether it had them, unless it says otherwise. Default: fail.",
+        Shape::Words(&["fail", "retry", "skip"]),
+    ),
     Field::new("blocks", "The blocks, in order.", Shape::List(1, &Shape::Any)),
+];
+
+const DURABILITY_WORDS: [(&str, Durability); 4] = [
+    ("auto", Durability::Auto),
+    ("strict", Durability::Strict),
+    ("relaxed", Durability::Relaxed),
+    ("none", Durability::None),
 ];
 
 /// Parses a definition. `file` names it in diagnostics and, without its directory and ending, is the workflow's name
@@ -95,7 +111,9 @@ struct Head {
     timeout: Option<Duration>,
     concurrency: Option<NonZeroU32>,
     limits: Limits,
+    durability: Durability,
     on_error: ErrorWord,
+    on_unknown: OnUnknown,
 }
 
 impl Head {
@@ -107,7 +125,9 @@ impl Head {
         timeout: None,
         concurrency: None,
         limits: Limits { memory_bytes: None, cpu: None, output_bytes: None, log_bytes: None, processes: None },
+        durability: Durability::Auto,
         on_error: ErrorWord::Fail,
+        on_unknown: OnUnknown::Fail,
     };
 }
 
@@ -116,7 +136,7 @@ fn document(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Option<De
     structure::check(&root, report);
     let (head, drafts) = match value {
         Value::Array(_) => {
-            let drafts = block_list(root, ErrorWord::Fail, Isolation::Auto, report);
+            let drafts = block_list(root, &Head::BARE, report);
             (Head::BARE, drafts)
         }
         Value::Object(object) => object_form(&Fields::new(object, Place::ROOT), report),
@@ -147,9 +167,6 @@ fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Optio
             spot.refuse(unavailable::finding(&format!("`{name}` of a workflow")), report);
         }
     }
-    if let Some(spot) = fields.take("durability") {
-        available_word(&spot, &[("auto", ()), ("relaxed", ())], &unavailable::DURABILITIES, report);
-    }
     let concurrency = fields.take("concurrency").and_then(|spot| spot.integer(1..=u64::from(u32::MAX), report));
     let head = Head {
         name: fields.take("name").and_then(|spot| name(&spot, report)),
@@ -169,10 +186,18 @@ fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Optio
         timeout: fields.take("timeout").and_then(|spot| spot.timeout(report)),
         concurrency: concurrency.and_then(|most| u32::try_from(most).ok()).and_then(NonZeroU32::new),
         limits: fields.take("limits").map_or_else(Limits::default, |spot| run_limits(spot, report)),
+        durability: fields
+            .take("durability")
+            .and_then(|spot| spot.word(&DURABILITY_WORDS, report))
+            .unwrap_or(Durability::Auto),
+        on_unknown: fields
+            .take("on_unknown")
+            .and_then(|spot| spot.word(&UNKNOWN_WORDS, report))
+            .unwrap_or(OnUnknown::Fail),
         on_error: fields.take("on_error").and_then(|spot| spot.word(&ERROR_WORDS, report)).unwrap_or(ErrorWord::Fail),
     };
     let drafts = match fields.take("blocks") {
-        Some(spot) => block_list(spot, head.on_error, head.isolation, report),
+        Some(spot) => block_list(spot, &head, report),
         None => {
             fields.missing("blocks", "the list of blocks", report);
             None
@@ -180,22 +205,6 @@ fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Optio
     };
     fields.finish(&field::names(DEFINITION), report);
     (head, drafts)
-}
-
-/// One of some words, of which some are for later.
-fn available_word<T: Copy>(
-    spot: &Spot<'_, '_>,
-    words: &[(&'static str, T)],
-    later: &[&str],
-    report: &mut Report<'_>,
-) -> Option<T> {
-    if let Value::StringLit(text) = spot.value
-        && later.contains(&&*text.value)
-    {
-        spot.refuse(unavailable::finding(&format!("`{}`", text.value)), report);
-        return None;
-    }
-    spot.word(words, report)
 }
 
 fn run_limits(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Limits {
@@ -268,12 +277,8 @@ fn name_of_file(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Optio
 }
 
 /// Reads all blocks. `None` when some are so wrong that nothing can be said about how they fit together.
-fn block_list(
-    spot: Spot<'_, '_>,
-    on_error: ErrorWord,
-    isolation: Isolation,
-    report: &mut Report<'_>,
-) -> Option<Vec<Draft>> {
+fn block_list(spot: Spot<'_, '_>, head: &Head, report: &mut Report<'_>) -> Option<Vec<Draft>> {
+    let Head { on_error, on_unknown, isolation, .. } = *head;
     let list = spot.list("a list of blocks", report)?;
     if list.is_empty() || list.len() > limits::BLOCKS_MAX {
         let message = format!("expected 1 to {} blocks, found {}", limits::BLOCKS_MAX, list.len());
@@ -285,7 +290,11 @@ fn block_list(
     let mut complete = true;
     for (index, value) in list.iter().enumerate() {
         report.block = index;
-        match blocks::read(spot.element(index, value), Defaults { on_error, isolation, has_response }, report) {
+        match blocks::read(
+            spot.element(index, value),
+            Defaults { on_error, on_unknown, isolation, has_response },
+            report,
+        ) {
             Some(draft) => drafts.push(draft),
             None => complete = false,
         }
@@ -307,6 +316,7 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
                 for_each: draft.for_each,
                 retry: draft.retry,
                 on_error: draft.on_error,
+                on_unknown: draft.on_unknown,
                 config: draft.config?,
             })
         })
@@ -333,6 +343,7 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
         timeout: head.timeout,
         concurrency: head.concurrency,
         limits: head.limits,
+        durability: head.durability,
         on_error: match head.on_error {
             ErrorWord::Skip => OnError::Skip,
             ErrorWord::Fail | ErrorWord::Retry => OnError::Fail,
