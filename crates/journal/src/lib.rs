@@ -1,0 +1,28 @@
+//! The durable record of runs: SQLite in WAL mode, one writer thread, group commit.
+//!
+//! - [`open`] locks the directory, brings the database to the present schema, returns what is to be [`Recovered`] and
+//!   starts the writer. [`Journal::append`] never waits; the writer drains its whole queue into one transaction, so that one
+//!   `fsync` makes many entries durable, and says so ([`Heard::Durable`]).
+//! - An open run is its head and the entries since (`progress`), folded when they are read (`fold.rs`). When it ends, they
+//!   become one record, in the same transaction.
+//! - A payload over [`limits::OUTPUT_INLINE_BYTES_MAX`] is a file named by its SHA-256, synced before the transaction that
+//!   names it (`outputs.rs`).
+//! - Without space, runs nobody has been told of are refused and everything else waits ([`Heard::Full`], [`Heard::Room`]).
+//!   After any other failed write nothing more is written ([`Heard::Failed`]): what a failed `fsync` lost is not known, and
+//!   a second one would not say.
+//! - [`Reader`] and [`check`] work beside a writer and without one; [`gc`] is for a journal nobody writes.
+
+pub mod entry;
+mod error;
+mod journal;
+pub mod limits;
+mod maintain;
+mod reader;
+mod recovered;
+
+pub use entry::{Began, BlockDone, Ended, Entry, Stored, StoredError, StoredSource};
+pub use error::{Backlog, OpenError, ReadError};
+pub use journal::{Config, Heard, Journal, Retention, Stats, open};
+pub use maintain::{Collected, Report, check, gc};
+pub use reader::{HistoryFilter, Reader, RunLine, StoredRun};
+pub use recovered::{BlockProgress, DamagedRun, OpenRun, Recovered, StoredKey, StoredWorkflow};
