@@ -14,6 +14,17 @@ pub enum Call {
 }
 
 impl Call {
+    /// Whether making it twice may do more than making it once: a request whose method is not idempotent (RFC 9110, section
+    /// 9.2.2).
+    #[must_use]
+    pub fn has_effect(&self) -> bool {
+        match self {
+            Self::Fetch(fetch) => {
+                !matches!(fetch.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+            }
+        }
+    }
+
     /// What a run that waits for this call is BLOCKED on, as `runlet ps` prints it: `fetch example.org`.
     #[must_use]
     pub fn blocked_on(&self) -> String {

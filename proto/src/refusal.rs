@@ -32,6 +32,8 @@ pub enum RefusalKind {
     ShuttingDown,
     /// The message itself was wrong.
     Protocol,
+    /// The disk is full: what is to be written down is not accepted.
+    NoRoom,
 }
 
 /// One finding in a definition.

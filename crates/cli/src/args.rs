@@ -1,5 +1,6 @@
 //! The command line: what can be typed. What it does stands in `command/`.
 
+mod past;
 mod process;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use crate::limits::{TOP_DELAY_MAX, TOP_DELAY_MIN};
 use crate::output::Format;
 use crate::signal_name;
 
+pub(crate) use past::{Check, Dead, History, Journal, JournalCommand, Listing};
 pub(crate) use process::{Doctor, Gateway, Supervisor, SupervisorOptions, Up, Zygote};
 
 const EXIT_CODES: &str = "\
@@ -61,6 +63,14 @@ pub(crate) enum Command {
     Run(Run),
     /// List live runs.
     Ps(Ps),
+    /// List runs from the journal, also those that ended long ago.
+    History(History),
+    /// List the FAILED runs that no later run repeats.
+    Dead(Dead),
+    /// Remove from the journal at once what is not to be kept.
+    Gc,
+    /// Look after the journal, the record of all runs.
+    Journal(Journal),
     /// Watch live runs and what they use, and stop, hold or renice them.
     Top(Top),
     /// Print a run's Workflow Control Block as JSON.

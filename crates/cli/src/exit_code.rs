@@ -35,7 +35,7 @@ impl ExitCode {
         match kind {
             RefusalKind::Invalid => Self::Invalid,
             RefusalKind::NotFound | RefusalKind::Conflict => Self::NotFound,
-            RefusalKind::Overloaded | RefusalKind::ShuttingDown => Self::Unreachable,
+            RefusalKind::Overloaded | RefusalKind::ShuttingDown | RefusalKind::NoRoom => Self::Unreachable,
             RefusalKind::Protocol => Self::Failed,
         }
     }

@@ -63,6 +63,7 @@ pub(crate) enum Kind {
     Overloaded,
     NoReplyInTime,
     RunTimedOut,
+    NoRoom,
 }
 
 impl Kind {
@@ -107,6 +108,7 @@ impl Kind {
             }
             Self::Overloaded => ("urn:runlet:problem:overloaded", "The gateway is overloaded", S::SERVICE_UNAVAILABLE),
             Self::NoReplyInTime => ("urn:runlet:problem:no-reply-in-time", "No reply in time", S::GATEWAY_TIMEOUT),
+            Self::NoRoom => ("urn:runlet:problem:no-room", "The disk is full", S::INSUFFICIENT_STORAGE),
             Self::RunTimedOut => ("urn:runlet:problem:run-timed-out", "The run timed out", S::GATEWAY_TIMEOUT),
         }
     }

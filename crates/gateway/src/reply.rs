@@ -109,6 +109,7 @@ fn refused(refusal: Refusal) -> Problem {
         RefusalKind::Overloaded => Kind::TooManyRequests,
         RefusalKind::ShuttingDown => Kind::ShuttingDown,
         RefusalKind::Conflict => Kind::Conflict,
+        RefusalKind::NoRoom => Kind::NoRoom,
         RefusalKind::Invalid | RefusalKind::Protocol => Kind::Internal,
     };
     Problem::new(kind, refusal.message).with_help(refusal.help)

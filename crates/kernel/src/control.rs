@@ -181,6 +181,12 @@ impl<P> WorkflowControlBlock<P> {
 }
 
 impl<P> BlockControlObject<P> {
+    /// When its next attempt is due, if it waits for one.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Time> {
+        (self.phase == Phase::Backoff).then_some(self.retry_at)
+    }
+
     /// On what its attempt waits, if it does.
     #[must_use]
     pub fn waits_on(&self) -> Option<&str> {

@@ -34,6 +34,8 @@ pub struct Config {
     pub worker_nice: u8,
     /// The programs that `exec` blocks may run.
     pub allowed: Vec<AllowProgram>,
+    /// Which ended runs the journal keeps.
+    pub retention: runlet_journal::Retention,
     /// How long live runs may go on after the signal to stop.
     pub drain: Duration,
     /// Called when the last live run has ended and nothing is to be done: gives freed memory back to the system.
@@ -55,6 +57,7 @@ impl Config {
             cgroup: Choice::Off,
             worker_nice: limits::WORKER_NICE_DEFAULT,
             allowed: Vec::new(),
+            retention: runlet_journal::Retention::default(),
             drain: Duration::from_secs(30),
             release_memory: None,
         }

@@ -139,7 +139,7 @@ pub(crate) fn error_text(error: &RunError) -> String {
 }
 
 /// A payload, unless it is over [`INSPECT_OUTPUT_BYTES_MAX`]: then its size alone.
-fn payload_json(payload: Option<&Payload>) -> Value {
+pub(crate) fn payload_json(payload: Option<&Payload>) -> Value {
     let Some(payload) = payload else { return Value::Null };
     match payload.heap_bytes() {
         bytes if bytes > INSPECT_OUTPUT_BYTES_MAX => json!({ "omitted": "too large to show", "bytes": bytes }),

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::attempt::Attempts;
 use crate::clock::Clock;
+use crate::durable::Durable;
 use crate::heavy::workers::Workers;
 use crate::history::History;
 use crate::inbound::{ConnectionId, Inbound};
@@ -53,6 +54,7 @@ pub(crate) struct Core {
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     pub(crate) route_watchers: Vec<RequestId>,
     pub(crate) history: History,
+    pub(crate) durable: Durable,
     pub(crate) ended: Ended,
     /// Where calls under way send their answers.
     pub(crate) loop_queue: mpsc::Sender<Inbound>,
@@ -153,6 +155,8 @@ impl Core {
             Inbound::WorkerOverdue { worker } => self.worker_overdue(worker),
             Inbound::GraceOver { worker } => self.grace_over(worker),
             Inbound::WorkerExited { worker, exit } => self.worker_exited(worker, exit),
+            Inbound::Journal(heard) => self.heard_from_journal(heard),
+            Inbound::Past { to, replies } => self.past_read(to, replies),
             Inbound::Shutdown => {
                 self.phase = match self.phase {
                     Phase::Accepting => Phase::Draining,

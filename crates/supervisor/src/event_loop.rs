@@ -5,15 +5,17 @@ use std::time::Instant;
 
 use runlet_fetch::Fetcher;
 use runlet_ipc::Listener;
+use runlet_journal::Heard;
 use runlet_kernel::{Event, Kernel};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::{Core, Ended, Phase};
+use crate::durable::{self, Durable};
 use crate::heavy::workers::Workers;
 use crate::heavy::{cgroup, leftovers};
 use crate::history::History;
@@ -41,6 +43,12 @@ pub enum Error {
     /// The control group that was named cannot be used.
     #[error("the control group of `--cgroup` cannot be used: {0}")]
     Groups(#[from] cgroup::NoGroups),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    OpenJournal(#[from] runlet_journal::OpenError),
+    /// The journal could not be written any more.
+    #[error("the journal could not be written: {0}")]
+    Journal(String),
     /// A program that is allowed cannot be run.
     #[error(transparent)]
     Program(#[from] ProgramError),
@@ -63,23 +71,48 @@ pub fn run(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
 async fn serve(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
     let listener = Listener::bind(&config.socket())?;
     let (loop_queue, inbound) = mpsc::channel(INBOUND_MAX);
-    let mut core = new_core(&config, &loop_queue)?;
+    let (recorder, on_disk) = watch::channel(0);
+    let hear = tell_loop(loop_queue.clone(), recorder);
+    let directory = durable::directory_in(&config.state);
+    let journal = runlet_journal::Config { directory: directory.clone(), retention: config.retention };
+    let (journal, recovered) = runlet_journal::open(journal, hear)?;
+    let mut core =
+        new_core(&config, &loop_queue, Durable::new(journal, directory, on_disk), durable::oldest_ms(&recovered))?;
     leftovers::end(&core.state_id).await;
     core.workers.groups = cgroup::begin(&config.cgroup, &core.state_id)?;
     if core.zygote_program.is_some() {
         core.refill();
     }
+    let recovery = core.recover(recovered);
     let signals = tokio::spawn(forward_signals(loop_queue.clone()));
     let accepting = tokio::spawn(accept_connections(listener, loop_queue));
+    tracing::info!(?recovery, "what an earlier supervisor left is taken up");
     tracing::info!(socket = %config.socket().display(), slots = config.slots, "the supervisor is ready");
     ready();
-    EventLoop { core, inbound, accepting, config, drain_deadline: None, idle_since: None, releases: 0 }.run().await;
+    let failure =
+        EventLoop { core, inbound, accepting, config, drain_deadline: None, idle_since: None, releases: 0 }.run().await;
     signals.abort();
-    Ok(())
+    failure.map_or(Ok(()), |why| Err(Error::Journal(why)))
 }
 
-fn new_core(config: &Config, loop_queue: &mpsc::Sender<Inbound>) -> Result<Core, Error> {
-    let clock = Clock::start();
+/// What the writer of the journal says goes to the loop, and to the calls that wait for it.
+fn tell_loop(loop_queue: mpsc::Sender<Inbound>, recorder: watch::Sender<u64>) -> impl Fn(Heard) + Send + 'static {
+    move |heard| {
+        if let Heard::Durable { up_to } = heard {
+            recorder.send_replace(up_to);
+        }
+        // The loop is gone only when the process ends.
+        let _ = loop_queue.blocking_send(Inbound::Journal(heard));
+    }
+}
+
+fn new_core(
+    config: &Config,
+    loop_queue: &mpsc::Sender<Inbound>,
+    durable: Durable,
+    oldest_ms: Option<u64>,
+) -> Result<Core, Error> {
+    let clock = Clock::start(oldest_ms);
     let fetcher = Fetcher::new(runlet_fetch::Config { ca_file: config.ca_file.clone(), ..Default::default() })?;
     let kernel = Kernel::new(runlet_kernel::Config {
         slots: config.slots,
@@ -107,6 +140,7 @@ fn new_core(config: &Config, loop_queue: &mpsc::Sender<Inbound>) -> Result<Core,
         connections: HashMap::new(),
         route_watchers: Vec::new(),
         history: History::default(),
+        durable,
         ended: Ended::default(),
         loop_queue: loop_queue.clone(),
         phase: Phase::Accepting,
@@ -146,7 +180,8 @@ struct EventLoop {
 }
 
 impl EventLoop {
-    async fn run(mut self) {
+    /// Why it could not go on, if that is why it ended.
+    async fn run(mut self) -> Option<String> {
         let mut batch = Vec::with_capacity(INBOUND_BATCH);
         let timer = sleep_until(Instant::now().into());
         tokio::pin!(timer);
@@ -167,6 +202,14 @@ impl EventLoop {
         self.stop_the_rest();
         self.core.end_workers();
         self.flush().await;
+        let failure = self.core.durable.failure().map(str::to_owned);
+        if failure.is_none() {
+            // The writer may be about to tell the loop something.
+            self.inbound.close();
+            let durable = self.core.durable;
+            let _ = tokio::task::spawn_blocking(move || durable.close()).await;
+        }
+        failure
     }
 
     /// Whether there is anything left to do. Begins the drain when the process was asked to stop.
@@ -233,6 +276,10 @@ impl EventLoop {
         let live = self.core.kernel.runs().filter(|run| !run.state.is_terminal());
         let left: Vec<_> = live.map(|run| (run.id, run.plan.workflow.clone(), run.state)).collect();
         for (run, workflow, state) in left {
+            if self.core.is_written(run) && self.core.durable.failure().is_none() {
+                tracing::info!(%run, %workflow, %state, "left for the next supervisor: it did not end in time");
+                continue;
+            }
             tracing::warn!(%run, %workflow, %state, "stopped by the shutdown: it did not end in time");
             self.core.report(Event::Stop { run, reason: "the supervisor was shut down".into() });
         }

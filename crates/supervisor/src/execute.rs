@@ -162,7 +162,8 @@ impl Core {
         active.calls.retain(|call| !call.is_finished());
         for (id, call) in calls {
             self.trace_call(attempt, id, &call);
-            active.calls.push(self.start_call(attempt, id, call));
+            let call = self.start_call(attempt, id, call);
+            active.calls.push(call);
         }
         self.attempts.insert(attempt, active);
         self.settle_attempt(attempt);
@@ -193,12 +194,16 @@ impl Core {
         }
     }
 
-    fn start_call(&self, attempt: AttemptId, id: CallId, call: Call) -> tokio::task::AbortHandle {
+    fn start_call(&mut self, attempt: AttemptId, id: CallId, call: Call) -> tokio::task::AbortHandle {
+        let intent = self.intend(attempt, &call);
         let loop_queue = self.loop_queue.clone();
         match call {
             Call::Fetch(fetch) => {
                 let fetcher = self.fetcher.clone();
                 let task = tokio::spawn(async move {
+                    if let Some(intent) = intent {
+                        intent.reached().await;
+                    }
                     let (answer, held) = match fetcher.fetch_and_hold(fetch).await {
                         Ok((reply, held)) => (Answer::Fetch(Box::new(reply)), held),
                         Err(failure) => (Answer::Failed(failure), Held::default()),
@@ -240,6 +245,7 @@ impl Core {
         let text = format!("attempt {} failed: {}", attempt.attempt.0, failure.message);
         let line = record.log.write(at_ms, block, LogLevel::Error, text).clone();
         // Who follows the run is told of the failure itself; who follows its log, by this line.
+        self.write_log(attempt.run, &line);
         self.tell_log_followers(attempt.run, &line);
     }
 
@@ -294,6 +300,7 @@ impl Core {
         let Some(record) = self.runs.get_mut(&attempt.run) else { return };
         let block = block_name(&record.program, attempt.block);
         let line = record.log.write(at_ms, block, level, text).clone();
+        self.write_log(attempt.run, &line);
         self.tell_log_followers(attempt.run, &line);
         self.tell_followers(attempt.run, line.block.clone().as_deref(), &RunEventKind::Log(line));
     }

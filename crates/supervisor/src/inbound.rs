@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use runlet_blocks::{CallId, Execution, Step};
 use runlet_fetch::Held;
 use runlet_proto::call::Answer;
-use runlet_proto::control::{ClientMessage, LogLevel};
+use runlet_proto::control::{ClientMessage, LogLevel, Reply};
 use runlet_proto::failure::Failure;
 use runlet_proto::hello::Role;
 use runlet_proto::ids::{Attempt, BlockIndex, RunId};
@@ -16,6 +16,7 @@ use crate::heavy::process::Exit;
 use crate::heavy::workers::WorkerId;
 use crate::heavy::zygote::ZygoteName;
 use crate::outbox::Outbox;
+use crate::run_record::RequestId;
 
 /// Numbers the control connections of one supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +67,10 @@ pub(crate) enum Inbound {
     GraceOver { worker: WorkerId },
     /// A worker's process ended.
     WorkerExited { worker: WorkerId, exit: Exit },
+    /// The writer of the journal said something.
+    Journal(runlet_journal::Heard),
+    /// Something was read in the journal.
+    Past { to: RequestId, replies: Vec<Reply> },
     /// The process was asked to stop.
     Shutdown,
 }

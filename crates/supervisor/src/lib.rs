@@ -9,6 +9,7 @@ mod config;
 mod connection;
 mod control_block;
 mod core;
+mod durable;
 mod event_loop;
 mod execute;
 mod heavy;
@@ -35,3 +36,12 @@ pub use config::Config;
 pub use event_loop::{Error, run};
 pub use heavy::cgroup;
 pub use programs::{AllowError, AllowProgram, ProgramError};
+pub use runlet_journal::Retention;
+
+/// Looks the journal of a state directory over, and changes nothing.
+///
+/// # Errors
+/// When there is none, or it is no journal.
+pub fn check_journal(state: &std::path::Path) -> Result<runlet_journal::Report, runlet_journal::OpenError> {
+    runlet_journal::check(&durable::directory_in(state))
+}

@@ -171,3 +171,12 @@ pub(crate) const GROUPS_REMOVED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Between two looks whether they have.
 pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// How long an idempotency key is known.
+pub const KEY_AGE_MAX: Duration = Duration::from_hours(24);
+
+/// Idempotency keys known at once; the oldest go first.
+pub const KEYS_MAX: usize = 100_000;
+
+/// Requests that read the journal at once.
+pub(crate) const PAST_READS_MAX: usize = 8;

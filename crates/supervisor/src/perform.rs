@@ -6,10 +6,12 @@ use runlet_proto::failure::FailureClass;
 use runlet_proto::hook::{HookAnswer, HookFailure, HttpReply};
 use runlet_proto::ids::{BlockIndex, RunId};
 use runlet_proto::state::{Lane, RunState};
+use runlet_workflow::definition::Durability;
 use std::sync::Arc;
 
 use crate::control_block::error_text;
 use crate::core::{Core, Payload, Pending};
+use crate::durable::Writing;
 use crate::execute::block_name;
 use crate::inbound::{AttemptId, ConnectionId};
 use crate::run_record::RequestId;
@@ -66,14 +68,17 @@ impl Core {
         self.worked = true;
         self.end_worker_of(run);
         let (Some(control_block), Some(mut record)) = (self.kernel.forget(run), self.runs.remove(&run)) else { return };
-        let nobody_is_told = record.waiter.is_none() && record.followers.is_empty();
+        let entry = self.write_ended(&control_block, &record);
+        let strict = record.program.definition.durability == Durability::Strict;
+        let entry = entry.filter(|_| strict);
+        let nobody_is_told = record.waiters.is_empty() && record.followers.is_empty();
         if let (true, RunState::Failed, Some(error)) = (nobody_is_told, state, control_block.error.as_deref()) {
             tracing::warn!(%run, workflow = %control_block.plan.workflow, "a run failed: {}", error_text(error));
         }
-        if let Some(waiter) = record.waiter.take() {
+        for waiter in std::mem::take(&mut record.waiters) {
             let answer = hook_answer(&control_block);
             self.forget_pending(waiter.request);
-            self.send(waiter.request, Reply::Hook(answer));
+            self.send_when_on_disk(entry.unwrap_or(0), waiter.request, Reply::Hook(answer), None);
         }
         if !record.followers.is_empty() {
             let end = run_end(&control_block);
@@ -92,9 +97,16 @@ impl Core {
 
     /// A `response` block answered: the client has its reply now, whatever the run does afterwards.
     pub(crate) fn answer_hook(&mut self, run: RunId, reply: &Arc<HttpReply>) {
-        let Some(waiter) = self.runs.get_mut(&run).and_then(|record| record.waiter.take()) else { return };
-        self.forget_pending(waiter.request);
-        self.send(waiter.request, Reply::Hook(HookAnswer::Reply(Arc::clone(reply))));
+        let Some(record) = self.runs.get_mut(&run) else { return };
+        let entry = match (record.program.definition.durability, record.writing) {
+            (Durability::Strict, Writing::Written(entry)) => entry,
+            (Durability::Auto | Durability::Strict | Durability::Relaxed | Durability::None, _) => 0,
+        };
+        for waiter in std::mem::take(&mut record.waiters) {
+            self.forget_pending(waiter.request);
+            let answer = HookAnswer::Reply(Arc::clone(reply));
+            self.send_when_on_disk(entry, waiter.request, Reply::Hook(answer), None);
+        }
     }
 
     fn observe(&mut self, run: RunId, block: Option<BlockIndex>, what: Observation) {
@@ -142,8 +154,10 @@ impl Core {
     pub(crate) fn give_up(&mut self, request: RequestId, pending: Pending) {
         match pending {
             Pending::Hook(run) => {
-                let waiter = self.runs.get_mut(&run).and_then(|record| record.waiter.take());
-                if waiter.is_some_and(|waiter| waiter.stop_on_disconnect) {
+                let Some(record) = self.runs.get_mut(&run) else { return };
+                let gone = record.waiters.iter().position(|waiter| waiter.request == request);
+                let gone = gone.map(|at| record.waiters.remove(at));
+                if record.waiters.is_empty() && gone.is_some_and(|waiter| waiter.stop_on_disconnect) {
                     self.report(runlet_kernel::Event::Stop {
                         run,
                         reason: "nobody waits for its reply any more".into(),
@@ -171,7 +185,7 @@ impl Core {
 }
 
 /// What a hook's client is told when no `response` block answered.
-fn hook_answer(control_block: &WorkflowControlBlock<Payload>) -> HookAnswer {
+pub(crate) fn hook_answer(control_block: &WorkflowControlBlock<Payload>) -> HookAnswer {
     match (control_block.error.as_deref(), control_block.state) {
         (None, RunState::Completed) => {
             let body = control_block.output.as_ref().map_or_else(|| "null".into(), Payload::to_json_text);

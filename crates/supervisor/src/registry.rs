@@ -68,6 +68,11 @@ impl Registry {
         self.workflows.get(name)
     }
 
+    /// Whether this version of a workflow is deployed.
+    pub(crate) fn has(&self, workflow: &str, version: &str) -> bool {
+        self.workflows.get(workflow).is_some_and(|deployed| deployed.program.definition.version == version)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Deployed> {
         self.workflows.values()
     }

@@ -9,6 +9,7 @@ use crate::run_record::RequestId;
 impl Core {
     /// Queues a reply for its client; one that is gone gets none. A reply too large for a frame becomes a refusal.
     pub(crate) fn send(&self, to: RequestId, reply: Reply) {
+        let Some(reply) = self.durable.hold(to, reply) else { return };
         let Some(connection) = self.connections.get(&to.connection) else { return };
         if let Err(error) = connection.outbox.push(&ServerMessage { id: to.id, reply }) {
             let refusal = too_large(&error);

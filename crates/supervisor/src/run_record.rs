@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use runlet_fetch::Held;
 use runlet_proto::control::{LogLevel, LogLine};
 
+use crate::durable::Writing;
+use crate::durable::keys::Key;
 use crate::heavy::account::Account;
 use crate::heavy::quarantine::Deaths;
 use crate::inbound::ConnectionId;
@@ -18,8 +20,8 @@ use crate::trace::Trace;
 pub(crate) struct RunRecord {
     /// What it executes: the version it began with.
     pub(crate) program: Program,
-    /// The hook's client that waits for its reply.
-    pub(crate) waiter: Option<HookWaiter>,
+    /// The hook's clients that wait for its reply: one, and those that asked again with its idempotency key.
+    pub(crate) waiters: Vec<HookWaiter>,
     /// Requests that are told of everything that happens in it.
     pub(crate) followers: Vec<RequestId>,
     /// Requests that are told of its log lines.
@@ -37,6 +39,10 @@ pub(crate) struct RunRecord {
     pub(crate) deaths: Deaths,
     /// Its blocks that were moved to the heavy lane.
     pub(crate) moved: MovedBlocks,
+    /// How it is written down.
+    pub(crate) writing: Writing,
+    /// The idempotency key it began with.
+    pub(crate) key: Option<Key>,
 }
 
 /// One request of one connection.
@@ -58,7 +64,7 @@ impl RunRecord {
     pub(crate) fn new(program: Program) -> Self {
         Self {
             program,
-            waiter: None,
+            waiters: Vec::new(),
             followers: Vec::new(),
             log_followers: Vec::new(),
             log: RunLog::default(),
@@ -67,6 +73,8 @@ impl RunRecord {
             worker: None,
             deaths: Deaths::default(),
             moved: MovedBlocks::new(),
+            writing: Writing::Never,
+            key: None,
         }
     }
 }
@@ -96,6 +104,14 @@ impl RunLog {
         self.bytes += text.len();
         self.lines.push_back(LogLine { sequence: self.written, at_ms, block, level, text });
         &self.lines[self.lines.len() - 1]
+    }
+
+    /// Takes up what was written before.
+    pub(crate) fn restore(&mut self, lines: &[LogLine]) {
+        for line in lines {
+            self.written = self.written.max(line.sequence.saturating_sub(1));
+            self.write(line.at_ms, line.block.clone(), line.level, line.text.clone());
+        }
     }
 
     pub(crate) fn lines(&self) -> Vec<LogLine> {

@@ -45,7 +45,7 @@ pub(crate) struct Supervisor {
 /// What a supervisor can be told at its start.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SupervisorOptions {
-    /// State directory [default: $RUNLET_STATE, else $XDG_RUNTIME_DIR/runlet, else /tmp/runlet-UID].
+    /// State directory [default: $RUNLET_STATE, else $XDG_STATE_HOME/runlet, else ~/.local/state/runlet].
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state: Option<PathBuf>,
     /// PEM file with certificate authorities that `fetch` trusts beside the system's.

@@ -70,10 +70,11 @@ pub(crate) fn refused(format: Format, source: SourceText, refusal: Refusal) -> R
     let code = match refusal.kind {
         // A hook that another workflow holds is a mistake in this definition, not something that is not there.
         RefusalKind::Conflict | RefusalKind::Invalid => ExitCode::Invalid,
-        kind
-        @ (RefusalKind::NotFound | RefusalKind::Overloaded | RefusalKind::ShuttingDown | RefusalKind::Protocol) => {
-            ExitCode::of_refusal(kind)
-        }
+        kind @ (RefusalKind::NotFound
+        | RefusalKind::Overloaded
+        | RefusalKind::ShuttingDown
+        | RefusalKind::Protocol
+        | RefusalKind::NoRoom) => ExitCode::of_refusal(kind),
     };
     let message = format!("{}: {}", Path::new(&file).display(), refusal.message);
     CommandError::Refused(Refusal { message, ..refusal }).report();

@@ -5,7 +5,9 @@ mod completions;
 pub(crate) mod deploy;
 mod doctor;
 mod gateway;
+mod history;
 mod inspect;
+mod journal;
 mod kill;
 mod logs;
 mod pause;
@@ -32,7 +34,7 @@ use std::path::{Path, PathBuf};
 use runlet_ipc::{ConnectError, HandshakeError};
 use runlet_proto::control::{Refusal, RefusalKind, Reply};
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, JournalCommand};
 use crate::client::Client;
 use crate::exit_code::ExitCode;
 use crate::output::{self, Format};
@@ -55,6 +57,12 @@ pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Show(args) => show::perform(&here, args),
         Command::Run(args) => run::perform(&here, &args),
         Command::Ps(args) => ps::perform(&here, &args),
+        Command::History(args) => history::perform(&here, args),
+        Command::Dead(args) => history::dead(&here, &args),
+        Command::Gc => journal::collect(&here),
+        Command::Journal(args) => match args.command {
+            JournalCommand::Check(args) => journal::check(&here, args),
+        },
         Command::Top(args) => top::perform(&here, &args),
         Command::Inspect(args) => inspect::perform(&here, args),
         Command::Logs(args) => logs::perform(&here, args),

@@ -57,6 +57,11 @@ fn explained(error: &Error) -> CommandError {
             return CommandError::Usage { message, help: Some(help.to_owned()) };
         }
         Error::Runtime(_) => None,
+        // It says itself what to do.
+        Error::OpenJournal(_) => None,
+        Error::Journal(_) => {
+            Some("start it again: it goes on from what is on disk; `runlet journal check` looks for damage")
+        }
     };
     CommandError::Failed { message, help: help.map(str::to_owned) }
 }

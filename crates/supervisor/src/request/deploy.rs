@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use runlet_journal::Entry;
 use runlet_proto::control::{Refusal, RefusalKind, Reply, SourceText, WorkflowSummary};
 use runlet_proto::ids::Priority;
 use runlet_workflow::{Definition, memory_over_budget, programs_not_allowed};
 
 use crate::core::{Core, Pending};
+use crate::durable::Writing;
 use crate::limits::{SOURCE_BYTES_MAX, SOURCES_BYTES_MAX, WORKFLOWS_MAX};
 use crate::registry::{Deployed, Program, hooks};
 use crate::reply::{RefusalExt as _, invalid, refusal};
@@ -17,15 +19,18 @@ impl Core {
     /// Checks a definition against the language and against the other workflows, and makes it live.
     pub(crate) fn deploy(&mut self, from: RequestId, source: SourceText) {
         match self.check_and_deploy(source) {
-            Ok(reply) => {
-                self.send(from, reply);
+            Ok((reply, entry)) => {
+                self.send_when_on_disk(entry, from, reply, None);
                 self.tell_route_watchers();
             }
             Err(refusal) => self.refuse(from, refusal),
         }
     }
 
-    fn check_and_deploy(&mut self, source: SourceText) -> Result<Reply, Refusal> {
+    fn check_and_deploy(&mut self, source: SourceText) -> Result<(Reply, u64), Refusal> {
+        if let Some(full) = self.no_room(Writing::Written(0)) {
+            return Err(full);
+        }
         let definition = parse(&source)?;
         self.check_for_operator(&definition, &source)?;
         let others = self.registry.iter().map(|deployed| &*deployed.program.definition);
@@ -47,12 +52,13 @@ impl Core {
         let since = self.registry.get(&name).filter(|live| live.program.definition.version == definition.version);
         let since = since.map_or_else(|| self.clock.unix_ms(self.clock.now()), |live| live.deployed_at_ms);
         let program = Program::new(definition, source);
+        let entry = self.write_deployed(&program, since);
         let replaced = self.registry.deploy(Deployed { program, deployed_at_ms: since });
         let replaced = replaced.map(|deployed| deployed.program.definition.version.clone());
         let Some(deployed) = self.registry.get(&name) else {
             return Err(refusal(RefusalKind::Protocol, "the workflow was not deployed"));
         };
-        Ok(Reply::Deployed { workflow: summary(deployed, &self.live_runs()), replaced })
+        Ok((Reply::Deployed { workflow: summary(deployed, &self.live_runs()), replaced }, entry))
     }
 
     /// Refuses a definition whose programs the operator does not allow, or of which no heavy run could ever begin.
@@ -67,7 +73,9 @@ impl Core {
         let Some(removed) = self.registry.remove(name) else {
             return self.refuse(from, self.unknown_workflow(name));
         };
-        self.send(from, Reply::Removed { workflow: summary(&removed, &self.live_runs()) });
+        let entry = self.append(vec![Entry::Removed { workflow: name.to_owned() }]);
+        let workflow = summary(&removed, &self.live_runs());
+        self.send_when_on_disk(entry, from, Reply::Removed { workflow }, None);
         self.tell_route_watchers();
     }
 

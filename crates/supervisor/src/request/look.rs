@@ -1,14 +1,16 @@
 //! Look at runs and at the supervisor; nothing here changes anything.
 
 use runlet_kernel::WorkflowControlBlock;
-use runlet_proto::control::{Refusal, RefusalKind, Reply, RunFilter, RunSummary, SupervisorStatus};
+use runlet_proto::control::{Collected, Refusal, RefusalKind, Reply, RunFilter, RunSummary, SupervisorStatus};
 use runlet_proto::ids::RunId;
 use runlet_proto::state::RunState;
 
 use crate::control_block;
 use crate::core::{Core, Payload, Pending, Phase};
+use crate::durable::Asked;
 use crate::heavy::account::Account;
 use crate::history::Remembered;
+use crate::inbound::Inbound;
 use crate::lane::MovedBlocks;
 use crate::limits::RUNS_LISTED_MAX;
 use crate::reply::{RefusalExt as _, refusal};
@@ -44,11 +46,30 @@ impl Core {
         self.send(from, Reply::Runs { runs, total });
     }
 
+    /// What is not remembered may be in the journal.
+    fn look_in_the_past(&mut self, from: RequestId, refusal: Refusal, asked: Asked) {
+        match refusal.kind {
+            RefusalKind::NotFound => self.ask_past(from, asked),
+            _ => self.refuse(from, refusal),
+        }
+    }
+
+    /// Has the journal rid of what is not to be kept.
+    pub(crate) fn collect(&mut self, from: RequestId) {
+        let loop_queue = self.loop_queue.clone();
+        self.durable.reads += 1;
+        self.durable.journal().gc(move |went| {
+            let runlet_journal::Collected { runs, outputs, definitions, bytes } = went;
+            let reply = Reply::Collected(Collected { runs, outputs, definitions, bytes });
+            let _ = loop_queue.blocking_send(Inbound::Past { to: from, replies: vec![reply] });
+        });
+    }
+
     /// One control block, whole.
-    pub(crate) fn inspect(&self, from: RequestId, run: &str) {
-        let run = match self.find(run) {
+    pub(crate) fn inspect(&mut self, from: RequestId, text: &str) {
+        let run = match self.find(text) {
             Ok(run) => run,
-            Err(refusal) => return self.refuse(from, refusal),
+            Err(refusal) => return self.look_in_the_past(from, refusal, Asked::Inspect(text.to_owned())),
         };
         let now = self.clock.now();
         let json = match (self.kernel.run(run), self.history.get(run)) {
@@ -86,10 +107,10 @@ impl Core {
     }
 
     /// The log of a run, and its further lines while it lives.
-    pub(crate) fn logs(&mut self, from: RequestId, run: &str, follow: bool) {
-        let run = match self.find(run) {
+    pub(crate) fn logs(&mut self, from: RequestId, text: &str, follow: bool) {
+        let run = match self.find(text) {
             Ok(run) => run,
-            Err(refusal) => return self.refuse(from, refusal),
+            Err(refusal) => return self.look_in_the_past(from, refusal, Asked::Logs(text.to_owned())),
         };
         if let Some(record) = self.runs.get_mut(&run) {
             let lines = record.log.lines();
@@ -106,10 +127,10 @@ impl Core {
     }
 
     /// What a run did, and what it does while it lives.
-    pub(crate) fn trace_of(&mut self, from: RequestId, run: &str, follow: bool) {
-        let run = match self.find(run) {
+    pub(crate) fn trace_of(&mut self, from: RequestId, text: &str, follow: bool) {
+        let run = match self.find(text) {
             Ok(run) => run,
-            Err(refusal) => return self.refuse(from, refusal),
+            Err(refusal) => return self.look_in_the_past(from, refusal, Asked::Trace(text.to_owned())),
         };
         let (trace, control_block) = match (self.kernel.run(run), self.runs.get_mut(&run), self.history.get(run)) {
             (Some(control_block), Some(record), _) => {
@@ -188,7 +209,7 @@ impl Core {
     }
 }
 
-fn unknown_run(text: &str) -> Refusal {
+pub(crate) fn unknown_run(text: &str) -> Refusal {
     refusal(RefusalKind::NotFound, format!("no run `{text}` is live or remembered"))
         .with_help("list the runs: runlet ps -a (of ended runs the newest are remembered, at most a thousand)")
 }

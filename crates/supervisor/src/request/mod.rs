@@ -5,6 +5,8 @@ mod look;
 mod signal;
 mod start;
 
+pub(crate) use look::unknown_run;
+
 use runlet_proto::control::{RefusalKind, Reply, Request};
 use runlet_proto::failure::FailureClass;
 use runlet_proto::hook::{HookAnswer, HookFailure};
@@ -12,6 +14,7 @@ use runlet_proto::ids::RunId;
 use runlet_proto::state::BlockStatus;
 
 use crate::core::{Core, Pending};
+use crate::durable::Asked;
 use crate::limits::PENDING_PER_CONNECTION_MAX;
 use crate::reply::{RefusalExt as _, refusal};
 use crate::run_record::RequestId;
@@ -37,6 +40,8 @@ impl Core {
             Request::Status => self.status(from),
             Request::Source { workflow } => self.source(from, &workflow),
             Request::Trace { run, follow } => self.trace_of(from, &run, follow),
+            Request::History(filter) => self.ask_past(from, Asked::History(filter)),
+            Request::Collect => self.collect(from),
             Request::Overdue { id, after_ms } => self.overdue(RequestId { id, ..from }, after_ms),
         }
     }

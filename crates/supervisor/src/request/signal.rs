@@ -46,7 +46,11 @@ impl Core {
             RunSignal::Send(number) => return self.kill(run, number),
         };
         let pauses = matches!(event, Event::Pause { .. });
+        let stops = matches!(event, Event::Stop { .. });
         self.tell(event).map_err(|rejected| conflict(&rejected))?;
+        if !stops {
+            self.write_held(run);
+        }
         if pauses {
             self.let_go(run);
         }
@@ -63,6 +67,7 @@ impl Core {
         if let Some(record) = self.runs.get_mut(&run) {
             let text = format!("{signal} was sent to the worker, process {pid}, by `runlet kill`");
             let line = record.log.write(at_ms, None, LogLevel::Warn, text).clone();
+            self.write_log(run, &line);
             self.tell_log_followers(run, &line);
             self.tell_followers(run, None, &RunEventKind::Log(line));
         }

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use runlet_blocks::Output;
-use runlet_kernel::{Event, Rejected, Submit};
+use runlet_kernel::{Event, Rejected, Submit, WorkflowControlBlock};
 use runlet_proto::control::{Refusal, RefusalKind, Reply, Start, Target};
-use runlet_proto::hook::{HookAnswer, HookRequest, Respond};
+use runlet_proto::hook::{HookAnswer, HookRequest, HttpReply, Respond};
 use runlet_proto::ids::{Priority, RunId};
+use runlet_workflow::definition::Durability;
 use serde_json::Value;
 
 use crate::core::{Core, Pending, Phase};
+use crate::durable::keys::key_of;
+use crate::durable::{Asked, Writing};
+use crate::perform::hook_answer;
 use crate::registry::{Program, hooks};
 use crate::reply::{RefusalExt as _, refusal};
 use crate::request::deploy::parse;
@@ -35,14 +39,15 @@ impl Core {
         };
         let input = parse_input(start.input.as_deref())?;
         let mut record = RunRecord::new(program);
+        record.writing = writing_of(record.program.definition.durability, false);
         if start.follow {
             record.followers.push(from);
         }
-        let run = self.submit(record, Output::json(input), start.priority, start.follow)?;
+        let (run, entry) = self.submit(record, Output::json(input), start.priority, start.follow)?;
         if start.follow {
             self.expect_reply(from, Pending::Follow(run));
         }
-        self.send(from, Reply::Accepted(run));
+        self.send_when_on_disk(entry, from, Reply::Accepted(run), Some(run));
         Ok(())
     }
 
@@ -57,32 +62,85 @@ impl Core {
     fn try_hook(&mut self, from: RequestId, hook: HookRequest) -> Result<(), Refusal> {
         let program = self.deployed(&hook.workflow)?;
         let respond = hook.respond;
+        let hook = Arc::new(hook);
+        let key = key_of(&program.definition, &hook).map_err(|why| {
+            refusal(RefusalKind::Invalid, format!("the request has no idempotency key: {why}"))
+                .with_help("`idempotency_key` of the hook says what it is made of")
+        })?;
+        if let Some(run) = key.and_then(|key| self.durable.keys.get(&key, self.clock.unix_ms(self.clock.now()))) {
+            self.again(from, run, respond);
+            return Ok(());
+        }
         let mut record = RunRecord::new(program);
+        record.key = key;
+        record.writing = writing_of(record.program.definition.durability, respond == Respond::WhenDone);
         if respond == Respond::WhenDone {
             // Hooks of one definition may differ here; if any wants its run to go on, a lost client must not end it.
             let stop_on_disconnect = hooks(&record.program.definition).all(|hook| hook.stop_on_disconnect);
-            record.waiter = Some(HookWaiter { request: from, stop_on_disconnect });
+            record.waiters.push(HookWaiter { request: from, stop_on_disconnect });
         }
-        let run = self.submit(record, Output::Hook(Arc::new(hook)), None, false)?;
+        let (run, entry) = self.submit(record, Output::Hook(hook), None, false)?;
+        if let Some(key) = key {
+            self.durable.keys.note(key, run, self.clock.unix_ms(self.clock.now()));
+        }
         match respond {
             Respond::WhenDone => self.expect_reply(from, Pending::Hook(run)),
-            Respond::AtOnce => self.send(from, Reply::Hook(HookAnswer::Accepted(run))),
+            Respond::AtOnce => {
+                self.send_when_on_disk(entry, from, Reply::Hook(HookAnswer::Accepted(run)), Some(run));
+            }
         }
         Ok(())
+    }
+
+    /// A request is the same as an earlier one: it gets what that got, or will get.
+    fn again(&mut self, from: RequestId, run: RunId, respond: Respond) {
+        let live = self.kernel.run(run).filter(|run| !run.state.is_terminal()).is_some();
+        match (respond, live) {
+            (Respond::AtOnce, _) => {
+                let entry = match self.runs.get(&run).map(|record| record.writing) {
+                    Some(Writing::Written(entry)) => entry,
+                    Some(Writing::Never | Writing::AtTheEnd) | None => 0,
+                };
+                self.send_when_on_disk(entry, from, Reply::Hook(HookAnswer::Accepted(run)), None);
+            }
+            (Respond::WhenDone, true) => {
+                let replied = self.kernel.run(run).and_then(replied);
+                if let Some(reply) = replied {
+                    return self.send(from, Reply::Hook(HookAnswer::Reply(reply)));
+                }
+                if let Some(record) = self.runs.get_mut(&run) {
+                    // Whoever came first decides whether the run ends with its client.
+                    record.waiters.push(HookWaiter { request: from, stop_on_disconnect: false });
+                    self.expect_reply(from, Pending::Hook(run));
+                }
+            }
+            (Respond::WhenDone, false) => match self.history.get(run) {
+                Some(ended) if !ended.shortened => {
+                    let reply = replied(&ended.control_block).map(HookAnswer::Reply);
+                    let answer = reply.unwrap_or_else(|| hook_answer(&ended.control_block));
+                    self.send(from, Reply::Hook(answer));
+                }
+                _ => self.ask_past(from, Asked::Answer(run)),
+            },
+        }
     }
 
     fn deployed(&self, name: &str) -> Result<Program, Refusal> {
         self.registry.get(name).map(|deployed| deployed.program.clone()).ok_or_else(|| self.unknown_workflow(name))
     }
 
-    /// Hands a run to the kernel; nothing of it is executed before the loop settles.
+    /// Hands a run to the kernel, and to the journal if it is written from its beginning; nothing of it is executed before
+    /// the loop settles. Answers the entry that is to be on disk before anybody is told of the run.
     fn submit(
         &mut self,
         record: RunRecord,
         input: Output,
         priority: Option<Priority>,
         observe: bool,
-    ) -> Result<RunId, Refusal> {
+    ) -> Result<(RunId, u64), Refusal> {
+        if let Some(full) = self.no_room(record.writing) {
+            return Err(full);
+        }
         if self.phase != Phase::Accepting {
             let message = "the supervisor is shutting down and accepts no further runs";
             return Err(
@@ -91,8 +149,9 @@ impl Core {
         }
         let run = self.run_ids.next(self.clock.unix_ms(self.clock.now()));
         let plan = Arc::clone(&record.program.plan);
+        let writes = record.writing != Writing::Never;
         self.runs.insert(run, record);
-        self.tell(Event::Submit(Submit { run, plan, input, priority, observe, record: false, restored: None }))
+        self.tell(Event::Submit(Submit { run, plan, input, priority, observe, record: writes, restored: None }))
             .map_err(|rejected| {
                 self.runs.remove(&run);
                 if let Rejected::Full { .. } = rejected {
@@ -101,8 +160,25 @@ impl Core {
                     refusal(RefusalKind::Conflict, rejected.to_string())
                 }
             })?;
-        Ok(run)
+        Ok((run, self.write_began(run)))
     }
+}
+
+/// How a run of this definition is written down.
+const fn writing_of(durability: Durability, waited_for: bool) -> Writing {
+    match (durability, waited_for) {
+        (Durability::None, _) => Writing::Never,
+        (Durability::Strict, _) | (Durability::Auto, false) => Writing::Written(0),
+        (Durability::Relaxed, _) | (Durability::Auto, true) => Writing::AtTheEnd,
+    }
+}
+
+/// The reply of its `response` block, if that has been given.
+fn replied(run: &WorkflowControlBlock<Output>) -> Option<Arc<HttpReply>> {
+    run.blocks.iter().rev().find_map(|block| match &block.output {
+        Some(Output::Reply(reply)) => Some(Arc::clone(reply)),
+        Some(Output::Json(_) | Output::Hook(_)) | None => None,
+    })
 }
 
 fn parse_input(input: Option<&[u8]>) -> Result<Value, Refusal> {

@@ -1,0 +1,340 @@
+//! What of runs is written down, when, and who waits until it is on disk.
+//!
+//! A run that is *written* has its beginning in the journal before anybody is told of it, then each step as it is made, then
+//! its end. One that is written *at the end* (`durability: "relaxed"`) goes into the journal in one piece, or turns into a
+//! written one before the first call whose effect must not come about twice. Such a call waits until the intent is on disk:
+//! so a supervisor that finds an intent without an outcome knows that it does not know.
+
+pub(crate) mod keys;
+mod past;
+mod recover;
+mod stored;
+mod write;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+
+use runlet_journal::{Entry, Heard, Journal};
+use runlet_kernel::Event;
+use runlet_proto::call::Call;
+use runlet_proto::control::{LogLine, Refusal, RefusalKind, Reply};
+use runlet_proto::ids::{BlockIndex, RunId};
+use tokio::sync::watch;
+
+use crate::core::{Core, Phase};
+use crate::inbound::AttemptId;
+use crate::registry::Program;
+use crate::reply::{RefusalExt as _, refusal};
+use crate::run_record::{RequestId, RunRecord};
+
+pub(crate) use past::{Asked, directory_in};
+pub(crate) use recover::oldest_ms;
+
+/// How one run is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// Not at all.
+    Never,
+    /// In one piece.
+    AtTheEnd,
+    /// Step by step; the number of its last entry.
+    Written(u64),
+}
+
+/// The journal, and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Durable {
+    journal: Journal,
+    /// Where it lies.
+    directory: PathBuf,
+    /// How many read it now.
+    pub(crate) reads: usize,
+    /// Number of the last entry that is on disk, as the writer tells it.
+    on_disk: watch::Receiver<u64>,
+    /// Replies that wait until an entry is on disk, in the order of these.
+    waiting: VecDeque<Acknowledgement>,
+    /// What was said to them meanwhile, which is to come after.
+    held: RefCell<HashMap<RequestId, Vec<Reply>>>,
+    /// Whether there is no room on the disk.
+    full: bool,
+    /// Why nothing can be written any more.
+    failed: Option<String>,
+    pub(crate) keys: keys::Keys,
+}
+
+/// A reply that waits.
+#[derive(Debug)]
+struct Acknowledgement {
+    entry: u64,
+    to: RequestId,
+    reply: Reply,
+    /// The run that is acknowledged.
+    run: Option<RunId>,
+}
+
+impl Durable {
+    pub(crate) fn new(journal: Journal, directory: PathBuf, on_disk: watch::Receiver<u64>) -> Self {
+        Self {
+            journal,
+            directory,
+            reads: 0,
+            on_disk,
+            waiting: VecDeque::new(),
+            held: RefCell::default(),
+            full: false,
+            failed: None,
+            keys: keys::Keys::default(),
+        }
+    }
+
+    /// Takes a reply that is to come after one that waits. It is given back if there is none.
+    pub(crate) fn hold(&self, to: RequestId, reply: Reply) -> Option<Reply> {
+        let mut held = self.held.borrow_mut();
+        if held.is_empty() {
+            return Some(reply);
+        }
+        match held.get_mut(&to) {
+            Some(replies) => {
+                replies.push(reply);
+                None
+            }
+            None => Some(reply),
+        }
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Why the supervisor has to end, if it has to.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// Writes what waits, and ends.
+    pub(crate) fn close(self) {
+        self.journal.close();
+    }
+}
+
+impl Core {
+    /// Why no run can be accepted that is to be written down.
+    pub(crate) fn no_room(&self, writing: Writing) -> Option<Refusal> {
+        (self.durable.full && writing != Writing::Never).then(disk_full)
+    }
+
+    /// Appends entries. Their number, if there is anything to wait for; a journal that does not take them any more ends the
+    /// supervisor, which would otherwise promise what it cannot keep.
+    pub(crate) fn append(&mut self, entries: Vec<Entry>) -> u64 {
+        match self.durable.journal.append(entries) {
+            Ok(entry) => entry,
+            Err(backlog) => {
+                self.journal_failed(backlog.to_string());
+                u64::MAX
+            }
+        }
+    }
+
+    fn journal_failed(&mut self, why: String) {
+        if self.durable.failed.is_none() {
+            tracing::error!(
+                why,
+                "the journal cannot be written: the supervisor ends, and the next one goes on from what is on disk"
+            );
+            self.durable.failed = Some(why);
+            self.phase = Phase::Ending;
+        }
+    }
+
+    /// A definition is deployed. Nothing is written if it was already.
+    pub(crate) fn write_deployed(&mut self, program: &Program, at_ms: u64) -> u64 {
+        let definition = &program.definition;
+        if self.registry.has(&definition.name, &definition.version) {
+            return 0;
+        }
+        self.append(vec![Entry::Deployed { source: write::source(definition, &program.source), at_ms }])
+    }
+
+    /// A run begins; if it is written step by step, the number of its first entry.
+    pub(crate) fn write_began(&mut self, run: RunId) -> u64 {
+        let Some((control_block, record)) = self.kernel.run(run).zip(self.runs.get(&run)) else { return 0 };
+        if !matches!(record.writing, Writing::Written(_)) {
+            return 0;
+        }
+        let stored = self.registry.has(&control_block.plan.workflow, &control_block.plan.version);
+        let began = write::began(control_block, record, &self.clock, !stored);
+        let entry = self.append(vec![Entry::Began(began)]);
+        self.note_written(run, entry);
+        entry
+    }
+
+    /// Makes a run that was to be written at its end one that is written from now on.
+    fn write_so_far(&mut self, run: RunId) {
+        let Some((control_block, record)) = self.kernel.run(run).zip(self.runs.get(&run)) else { return };
+        let mut entries = vec![Entry::Began(write::began(control_block, record, &self.clock, true))];
+        let blocks = (0_u16..).zip(&control_block.blocks);
+        let blocks = blocks.filter(|(index, _)| !control_block.plan.blocks[usize::from(*index)].trigger);
+        entries.extend(blocks.filter_map(|(index, block)| write::block(run, index, block, &self.clock)));
+        let entry = self.append(entries);
+        self.note_written(run, entry);
+    }
+
+    fn note_written(&mut self, run: RunId, entry: u64) {
+        if let Some(record) = self.runs.get_mut(&run) {
+            record.writing = Writing::Written(entry);
+        }
+    }
+
+    /// Appends what a written run did; nothing of any other.
+    fn append_of(&mut self, run: RunId, entry: impl FnOnce(&Self) -> Option<Entry>) {
+        if self.runs.get(&run).is_some_and(|record| matches!(record.writing, Writing::Written(_)))
+            && let Some(entry) = entry(self)
+        {
+            let entry = self.append(vec![entry]);
+            self.note_written(run, entry);
+        }
+    }
+
+    /// Whether a run is in the journal already, and goes on from there if this supervisor ends.
+    pub(crate) fn is_written(&self, run: RunId) -> bool {
+        self.runs.get(&run).is_some_and(|record| matches!(record.writing, Writing::Written(_)))
+    }
+
+    /// A block is done, or waits for another attempt.
+    pub(crate) fn progressed(&mut self, run: RunId, block: BlockIndex) {
+        self.append_of(run, |core| {
+            // One that has ended is written whole.
+            let control_block = core.kernel.run(run).filter(|run| !run.state.is_terminal())?;
+            write::block(run, block.0, control_block.blocks.get(block.as_usize())?, &core.clock)
+        });
+    }
+
+    /// A run wrote to its log.
+    pub(crate) fn write_log(&mut self, run: RunId, line: &LogLine) {
+        self.append_of(run, |_| Some(Entry::Log { run, line: line.clone() }));
+    }
+
+    /// A user paused a run, let it go on, or changed its priority.
+    pub(crate) fn write_held(&mut self, run: RunId) {
+        self.append_of(run, |core| {
+            let control_block = core.kernel.run(run).filter(|run| !run.state.is_terminal())?;
+            let paused = control_block.state == runlet_proto::state::RunState::Paused;
+            Some(Entry::Held { run, paused, priority: control_block.priority.level() })
+        });
+    }
+
+    /// A run ended. Number of its entry, if it has one.
+    pub(crate) fn write_ended(
+        &mut self,
+        control_block: &runlet_kernel::WorkflowControlBlock<crate::core::Payload>,
+        record: &RunRecord,
+    ) -> Option<u64> {
+        let ended = match record.writing {
+            Writing::Never => return None,
+            Writing::AtTheEnd | Writing::Written(_) => write::ended(control_block, record, &self.clock),
+        };
+        let entry = match record.writing {
+            Writing::AtTheEnd => {
+                let stored = self.registry.has(&control_block.plan.workflow, &control_block.plan.version);
+                Entry::Whole(write::began(control_block, record, &self.clock, !stored), ended)
+            }
+            Writing::Never | Writing::Written(_) => Entry::Ended(ended),
+        };
+        Some(self.append(vec![entry]))
+    }
+
+    /// A call is about to be made. If its effect must not come about twice, what it has to wait for: that the intent is on
+    /// disk.
+    pub(crate) fn intend(&mut self, attempt: AttemptId, call: &Call) -> Option<OnDisk> {
+        let writing = self.runs.get(&attempt.run).map(|record| record.writing)?;
+        if !call.has_effect() || writing == Writing::Never {
+            return None;
+        }
+        if writing == Writing::AtTheEnd {
+            self.write_so_far(attempt.run);
+        }
+        let AttemptId { run, block, attempt } = attempt;
+        let at_ms = self.clock.unix_ms(self.clock.now());
+        let entry = self.append(vec![Entry::Intent { run, block: block.0, attempt: attempt.0, at_ms }]);
+        self.note_written(run, entry);
+        Some(OnDisk { entry, on_disk: self.durable.on_disk.clone() })
+    }
+
+    /// Sends a reply once an entry is on disk.
+    pub(crate) fn send_when_on_disk(&mut self, entry: u64, to: RequestId, reply: Reply, run: Option<RunId>) {
+        if *self.durable.on_disk.borrow() >= entry {
+            return self.send(to, reply);
+        }
+        if let Some(reply) = self.durable.hold(to, reply) {
+            self.durable.held.borrow_mut().insert(to, Vec::new());
+            self.durable.waiting.push_back(Acknowledgement { entry, to, reply, run });
+        }
+    }
+
+    /// The writer said something.
+    pub(crate) fn heard_from_journal(&mut self, heard: Heard) {
+        match heard {
+            Heard::Durable { up_to } => {
+                while let Some(next) = self.durable.waiting.front().filter(|next| next.entry <= up_to) {
+                    let to = next.to;
+                    let Some(acknowledgement) = self.durable.waiting.pop_front() else { return };
+                    let held = self.durable.held.borrow_mut().remove(&to).unwrap_or_default();
+                    self.send(to, acknowledgement.reply);
+                    held.into_iter().for_each(|reply| self.send(to, reply));
+                }
+            }
+            Heard::Full { refused } => self.disk_is_full(&refused),
+            Heard::Room => {
+                tracing::info!("there is room on the disk again: runs are accepted");
+                self.durable.full = false;
+            }
+            Heard::Failed(why) => self.journal_failed(why),
+        }
+    }
+
+    /// Runs that nobody was told of are refused, those that were accepted go on.
+    fn disk_is_full(&mut self, refused: &[RunId]) {
+        if !std::mem::replace(&mut self.durable.full, true) {
+            tracing::error!("the disk is full: no run is accepted until there is room for the journal");
+        }
+        for run in refused {
+            if let Some(record) = self.runs.get_mut(run) {
+                record.writing = Writing::Never;
+                if let Some(key) = record.key.take() {
+                    self.durable.keys.forget(&key);
+                }
+            }
+            while let Some(at) = self.durable.waiting.iter().position(|waits| waits.run == Some(*run)) {
+                let Some(waits) = self.durable.waiting.remove(at) else { break };
+                self.durable.held.borrow_mut().remove(&waits.to);
+                self.forget_pending(waits.to);
+                self.refuse(waits.to, disk_full());
+            }
+            if self.kernel.run(*run).is_some_and(|run| !run.state.is_terminal()) {
+                self.report(Event::Stop { run: *run, reason: "there is no room for it on the disk".into() });
+            }
+        }
+    }
+}
+
+fn disk_full() -> Refusal {
+    refusal(RefusalKind::NoRoom, "the disk is full: the run could not be written down")
+        .with_help("make room on the disk of the state directory; `runlet gc` removes what is old")
+}
+
+/// An entry that is to be on disk.
+#[derive(Debug)]
+pub(crate) struct OnDisk {
+    entry: u64,
+    on_disk: watch::Receiver<u64>,
+}
+
+impl OnDisk {
+    /// Waits for it. A journal that fails ends the supervisor, and with it this.
+    pub(crate) async fn reached(mut self) {
+        if self.on_disk.wait_for(|up_to| *up_to >= self.entry).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Payloads as the journal keeps them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use runlet_journal::Stored;
+use runlet_proto::codec;
+use runlet_proto::frame::HEADER_BYTES;
+use serde::Serialize;
+
+use crate::core::Payload;
+
+/// A payload for the journal. A request or a reply is within a frame, since it came or goes in one.
+pub(super) fn store(payload: &Payload) -> Stored {
+    match payload {
+        Payload::Json(_) => Stored::Json(payload.to_json_text()),
+        Payload::Hook(request) => encoded(&**request).map_or(Stored::Nothing, Stored::Hook),
+        Payload::Reply(reply) => encoded(&**reply).map_or(Stored::Nothing, Stored::Reply),
+    }
+}
+
+fn encoded(message: &impl Serialize) -> Option<Bytes> {
+    let mut frame = Vec::new();
+    codec::encode_frame(message, &mut frame).ok()?;
+    Some(Bytes::from(frame).slice(HEADER_BYTES..))
+}
+
+/// A payload of the journal's.
+///
+/// # Errors
+/// Why it is none, in words.
+pub(super) fn load(stored: &Stored) -> Result<Payload, String> {
+    match stored {
+        Stored::Json(text) => json(text),
+        Stored::Hook(bytes) => {
+            codec::decode(bytes).map(|request| Payload::Hook(Arc::new(request))).map_err(|error| error.to_string())
+        }
+        Stored::Reply(bytes) => {
+            codec::decode(bytes).map(|reply| Payload::Reply(Arc::new(reply))).map_err(|error| error.to_string())
+        }
+        Stored::Nothing => Ok(Payload::json(serde_json::Value::Null)),
+    }
+}
+
+fn json(text: &Bytes) -> Result<Payload, String> {
+    serde_json::from_slice(text).map(Payload::json).map_err(|error| format!("it is no JSON: {error}"))
+}
