@@ -58,6 +58,23 @@ pub fn encode_frame<T: Serialize>(message: &T, buffer: &mut Vec<u8>) -> Result<(
     }
 }
 
+/// Appends a message without a frame's header, as it is stored. On an error `buffer` is as it was before.
+///
+/// # Errors
+/// [`EncodeError`] when the message would not fit into one frame, which is what [`decode`] reads.
+pub fn encode<T: Serialize>(message: &T, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let start = buffer.len();
+    let encoded = bincode::serde::encode_into_std_write(message, buffer, WIRE);
+    let result = match encoded {
+        Ok(_) => header(buffer.len() - start).map(drop).map_err(EncodeError::from),
+        Err(error) => Err(EncodeError::Unsupported(error.to_string())),
+    };
+    if result.is_err() {
+        buffer.truncate(start);
+    }
+    result
+}
+
 /// Reads one message from a frame's payload; every byte must belong to it.
 ///
 /// # Errors

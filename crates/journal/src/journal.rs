@@ -1,6 +1,9 @@
-//! The handle the supervisor holds: configuration, what is heard of the writer, and the queue to it.
+//! The handle the supervisor holds: configuration, what is heard of the writer, and appending.
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use runlet_proto::ids::RunId;
@@ -8,7 +11,14 @@ use runlet_proto::ids::RunId;
 use crate::entry::Entry;
 use crate::error::{Backlog, OpenError};
 use crate::limits;
+use crate::maintain::Collected;
+use crate::queue::{Shared, Urgency};
+use crate::recover::recover;
 use crate::recovered::Recovered;
+use crate::retention::now_ms;
+use crate::schema;
+use crate::store::Store;
+use crate::writer::Writer;
 
 /// Where a journal lies, and how much of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,19 +90,75 @@ pub struct Stats {
     pub bytes_kept: u64,
 }
 
+/// What only tests change.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tuning {
+    /// Name of the SQLite VFS that is used instead of the operating system's.
+    pub vfs: Option<String>,
+    /// Pages in the write-ahead log that are copied into the database at once.
+    pub checkpoint_pages: i32,
+    /// Without space, how long until it is tried again at first.
+    pub full_retry: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { vfs: None, checkpoint_pages: limits::CHECKPOINT_PAGES, full_retry: limits::FULL_RETRY_FIRST }
+    }
+}
+
 /// Opens the journal of a directory, or creates it, and starts its writer. `hear` is called on the writer's thread and must
 /// not wait for it.
 ///
 /// # Errors
 /// [`OpenError`] when the directory cannot be used, another process writes the journal, or the database is damaged or newer.
 pub fn open(config: Config, hear: impl Fn(Heard) + Send + 'static) -> Result<(Journal, Recovered), OpenError> {
-    let _ = (config, hear);
-    Ok((Journal {}, Recovered::default()))
+    open_tuned(config, Tuning::default(), hear)
 }
 
-/// The journal, for who appends to it. Cheap to clone; the writer ends when the last one is dropped or one is closed.
+/// As [`open`], for tests.
+///
+/// # Errors
+/// As [`open`].
+#[doc(hidden)]
+pub fn open_tuned(
+    config: Config,
+    tuning: Tuning,
+    hear: impl Fn(Heard) + Send + 'static,
+) -> Result<(Journal, Recovered), OpenError> {
+    let Config { directory, retention } = config;
+    let full_retry = tuning.full_retry;
+    let store = Store::open(&directory, retention, tuning)?;
+    let recovered = recover(&store.db, &store.outputs, now_ms());
+    let recovered = recovered.map_err(|error| schema::open_error(&directory.join(schema::FILE), &error))?;
+    let shared = Arc::new(Shared::default());
+    let writer = Writer::new(store, Arc::clone(&shared), Box::new(hear), full_retry);
+    let thread = thread::Builder::new().name("journal".to_owned()).spawn(|| writer.run());
+    let thread =
+        thread.map_err(|cause: io::Error| OpenError::Io { what: "start a thread for", path: directory, cause })?;
+    let held = Arc::new(Held { shared, thread: Mutex::new(Some(thread)) });
+    Ok((Journal { held }, recovered))
+}
+
+/// The journal, for who appends to it. Cheap to clone; the writer ends when one of the clones is closed or all are dropped.
 #[derive(Debug, Clone)]
-pub struct Journal {}
+pub struct Journal {
+    held: Arc<Held>,
+}
+
+/// What all clones hold together.
+#[derive(Debug)]
+struct Held {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
 
 impl Journal {
     /// Appends; never waits. The entries of one call are in one transaction. Returns the sequence number of the last one:
@@ -101,26 +167,44 @@ impl Journal {
     /// # Errors
     /// [`Backlog`] when more than [`limits::BACKLOG_BYTES_MAX`] wait to be written, or the journal is closed or has failed.
     pub fn append(&self, entries: Vec<Entry>) -> Result<u64, Backlog> {
-        Ok(entries.len() as u64)
+        self.held.shared.append(entries, Urgency::Now)
+    }
+
+    /// As [`Journal::append`], for entries nobody waits for: they are written with the next ones somebody does wait for, or
+    /// after a few milliseconds, or when they have become many. It saves most of the commits under load.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn append_relaxed(&self, entries: Vec<Entry>) -> Result<u64, Backlog> {
+        self.held.shared.append(entries, Urgency::Relaxed)
     }
 
     /// Whether the last commit failed for want of space.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        false
+        self.held.shared.is_full()
     }
 
     /// How the writer does.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        self.held.shared.stats()
     }
 
-    /// Applies the retention now and gives back what space it can: answers on the writer's thread.
-    pub fn gc(&self, answer: impl FnOnce(crate::maintain::Collected) + Send + 'static) {
-        drop(answer);
+    /// Applies the retention now, removes output files nobody names, and gives back the free space, between commits; the
+    /// answer is given on the writer's thread. If the journal closes before, there is none.
+    pub fn gc(&self, answer: impl FnOnce(Collected) + Send + 'static) {
+        self.held.shared.collect(Box::new(answer));
     }
 
-    /// Writes what waits, copies the write-ahead log into the database, and ends the writer.
-    pub fn close(self) {}
+    /// Writes what waits, copies the write-ahead log into the database, and ends the writer. Not to be called by what
+    /// [`open`] was given to hear with.
+    pub fn close(self) {
+        self.held.shared.close();
+        let thread = self.held.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A writer that panicked has said so on stderr, and there is nothing left to close.
+            thread.join().ok();
+        }
+    }
 }

@@ -12,17 +12,31 @@
 //!   a second one would not say.
 //! - [`Reader`] and [`check`] work beside a writer and without one; [`gc`] is for a journal nobody writes.
 
+mod apply;
 pub mod entry;
 mod error;
+mod fault;
+mod fold;
 mod journal;
+mod kept;
 pub mod limits;
 mod maintain;
+mod op;
+mod outputs;
+mod queue;
 mod reader;
+mod recover;
 mod recovered;
+mod retention;
+mod schema;
+mod store;
+mod writer;
 
 pub use entry::{Began, BlockDone, Ended, Entry, Stored, StoredError, StoredSource};
 pub use error::{Backlog, OpenError, ReadError};
 pub use journal::{Config, Heard, Journal, Retention, Stats, open};
+#[doc(hidden)]
+pub use journal::{Tuning, open_tuned};
 pub use maintain::{Collected, Report, check, gc};
 pub use reader::{HistoryFilter, Reader, RunLine, StoredRun};
 pub use recovered::{BlockProgress, DamagedRun, OpenRun, Recovered, StoredKey, StoredWorkflow};

@@ -6,10 +6,19 @@ use std::path::Path;
 use runlet_proto::control::LogLine;
 use runlet_proto::ids::RunId;
 use runlet_proto::state::RunState;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Params, params, params_from_iter};
 
+use crate::apply::{id_bytes, run_id};
 use crate::entry::{Began, Ended, StoredSource};
 use crate::error::{OpenError, ReadError};
-use crate::recovered::BlockProgress;
+use crate::kept::decode_record;
+use crate::limits::HISTORY_RUNS_MAX;
+use crate::op::{state_code, state_of};
+use crate::outputs::Outputs;
+use crate::recover;
+use crate::recovered::{BlockProgress, OpenRun};
+use crate::schema::{self, integer, unsigned};
 
 /// Which runs are listed, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -72,7 +81,14 @@ pub struct StoredRun {
 
 /// A connection that only reads.
 #[derive(Debug)]
-pub struct Reader {}
+pub struct Reader {
+    db: Connection,
+    outputs: Outputs,
+}
+
+/// The columns of a [`RunLine`].
+const LINE: &str = "SELECT id, workflow, version, state, priority, created_at_ms, ended_at_ms, error, retried_by
+                    FROM runs JOIN definitions USING(d)";
 
 impl Reader {
     /// Opens the journal of a directory for reading.
@@ -80,38 +96,148 @@ impl Reader {
     /// # Errors
     /// [`OpenError`] when there is none, or it cannot be read.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        Err(OpenError::Missing { directory: directory.to_owned() })
+        let db = schema::open_reader(&directory.join(schema::FILE))?;
+        Ok(Self { db, outputs: Outputs::of(directory) })
     }
 
     /// Runs in brief, newest first, ended and open.
     ///
     /// # Errors
     /// [`ReadError`] when the database gives one.
-    pub fn history(&self, _filter: &HistoryFilter) -> Result<Vec<RunLine>, ReadError> {
-        Ok(Vec::new())
+    pub fn history(&self, filter: &HistoryFilter) -> Result<Vec<RunLine>, ReadError> {
+        let mut conditions = vec!["1".to_owned()];
+        let mut values: Vec<Value> = Vec::new();
+        let mut bind = |value: Value| {
+            values.push(value);
+            format!("?{}", values.len())
+        };
+        if !filter.states.is_empty() {
+            let codes = filter.states.iter().map(|state| state_code(*state).unwrap_or(OPEN));
+            let codes: Vec<String> = codes.map(|code| code.to_string()).collect();
+            conditions.push(format!("coalesce(state, {OPEN}) IN ({})", codes.join(", ")));
+        }
+        if !filter.workflows.is_empty() {
+            let names: Vec<String> = filter.workflows.iter().map(|name| bind(name.clone().into())).collect();
+            conditions.push(format!("d IN (SELECT d FROM definitions WHERE workflow IN ({}))", names.join(", ")));
+        }
+        if let Some(since_ms) = filter.since_ms {
+            conditions.push(format!("created_at_ms >= {}", bind(integer(since_ms).into())));
+        }
+        if let Some(before) = filter.before {
+            conditions.push(format!("id < {}", bind(id_bytes(before).to_vec().into())));
+        }
+        let limit = filter.limit.min(HISTORY_RUNS_MAX);
+        // Ids sort by creation time, and listing in their order needs no sorting.
+        let sql = format!("{LINE} WHERE {} ORDER BY id DESC LIMIT {limit}", conditions.join(" AND "));
+        self.lines(&sql, params_from_iter(values))
     }
 
     /// All that is stored of a run, its payloads loaded; `None` if it is not stored.
     ///
     /// # Errors
     /// [`ReadError`] when the database gives one, or its record cannot be read.
-    pub fn run(&self, _run: RunId) -> Result<Option<StoredRun>, ReadError> {
-        Ok(None)
+    pub fn run(&self, run: RunId) -> Result<Option<StoredRun>, ReadError> {
+        // One view: the run may end, or be removed, between two statements.
+        let view = self.db.unchecked_transaction()?;
+        let sql = "SELECT n, d, retried_by FROM runs WHERE id = ?1";
+        let found = self.db.prepare_cached(sql)?.query_row([id_bytes(run)], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<[u8; 16]>>(2)?.map(run_id)))
+        });
+        let Some((n, d, retried_by)) = found.optional()? else { return Ok(None) };
+        let sql = "SELECT workflow, version, file, text FROM definitions WHERE d = ?1 AND text IS NOT NULL";
+        let source = self.db.prepare_cached(sql)?.query_row([d], recover::source).optional()?;
+        let sql = "SELECT record FROM records WHERE n = ?1";
+        let record: Option<Vec<u8>> = self.db.prepare_cached(sql)?.query_row([n], |row| row.get(0)).optional()?;
+        let entries = match &record {
+            Some(_) => Vec::new(),
+            None => {
+                let sql = "SELECT entry FROM progress WHERE n = ?1 ORDER BY sequence";
+                self.db.prepare_cached(sql)?.query_map([n], |row| row.get(0))?.collect::<rusqlite::Result<Vec<_>>>()?
+            }
+        };
+        let stored = match record {
+            Some(record) => ended_run(&record, &self.outputs),
+            None => recover::open_run(&self.outputs, &entries).map(StoredRun::of_open),
+        };
+        view.finish()?;
+        match stored {
+            Ok(stored) => Ok(Some(StoredRun { retried_by, source, ..stored })),
+            Err(why) => Err(ReadError::Damaged { run, why }),
+        }
     }
 
     /// The runs whose id begins or ends with the text (hyphens aside), at most `limit`, newest first.
     ///
     /// # Errors
     /// [`ReadError`] when the database gives one.
-    pub fn find(&self, _part: &str, _limit: usize) -> Result<Vec<RunId>, ReadError> {
-        Ok(Vec::new())
+    pub fn find(&self, part: &str, limit: usize) -> Result<Vec<RunId>, ReadError> {
+        let digits: String = part.chars().filter(|character| *character != '-').collect::<String>().to_uppercase();
+        if digits.is_empty() || digits.len() > 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT id FROM runs WHERE (id BETWEEN unhex(?1) AND unhex(?2) OR substr(hex(id), ?3) = ?4)
+                   ORDER BY id DESC LIMIT ?5";
+        let least = format!("{digits:0<32}");
+        let most = format!("{digits:F<32}");
+        let tail = -i64::try_from(digits.len()).unwrap_or(32);
+        let limit = i64::try_from(limit.min(HISTORY_RUNS_MAX)).unwrap_or(i64::MAX);
+        let mut sql = self.db.prepare_cached(sql)?;
+        let found = sql.query_map(params![least, most, tail, digits, limit], |row| row.get(0).map(run_id))?;
+        Ok(found.collect::<rusqlite::Result<_>>()?)
     }
 
     /// FAILED runs that no later run repeats, newest first.
     ///
     /// # Errors
     /// [`ReadError`] when the database gives one.
-    pub fn dead(&self, _limit: usize) -> Result<Vec<RunLine>, ReadError> {
-        Ok(Vec::new())
+    pub fn dead(&self, limit: usize) -> Result<Vec<RunLine>, ReadError> {
+        let limit = limit.min(HISTORY_RUNS_MAX);
+        let dead = "state = 2 AND retried_by IS NULL";
+        self.lines(&format!("{LINE} WHERE {dead} ORDER BY created_at_ms DESC, id DESC LIMIT {limit}"), [])
+    }
+
+    fn lines(&self, sql: &str, values: impl Params) -> Result<Vec<RunLine>, ReadError> {
+        let mut sql = self.db.prepare_cached(sql)?;
+        let lines = sql.query_map(values, |row| {
+            Ok(RunLine {
+                run: run_id(row.get(0)?),
+                workflow: row.get(1)?,
+                version: row.get(2)?,
+                state: row.get::<_, Option<i64>>(3)?.and_then(state_of),
+                priority: row.get(4)?,
+                created_at_ms: row.get(5).map(unsigned)?,
+                ended_at_ms: row.get::<_, Option<i64>>(6)?.map(unsigned),
+                error: row.get(7)?,
+                retried_by: row.get::<_, Option<[u8; 16]>>(8)?.map(run_id),
+            })
+        })?;
+        Ok(lines.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// What stands for an open run among the codes of terminal states.
+const OPEN: i64 = 0;
+
+fn ended_run(record: &[u8], outputs: &Outputs) -> Result<StoredRun, String> {
+    let (began, ended) = decode_record(record)?;
+    let mut load = |kept| outputs.restore(kept);
+    let (began, ended) = (began.map(&mut load)?, ended.map(&mut load)?);
+    let (priority, log) = (began.priority, ended.log.clone());
+    Ok(StoredRun {
+        began,
+        ended: Some(ended),
+        blocks: BTreeMap::new(),
+        paused: false,
+        priority,
+        log,
+        retried_by: None,
+        source: None,
+    })
+}
+
+impl StoredRun {
+    fn of_open(open: OpenRun) -> Self {
+        let OpenRun { began, blocks, paused, priority, log } = open;
+        Self { began, ended: None, blocks, paused, priority, log, retried_by: None, source: None }
     }
 }
