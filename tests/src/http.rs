@@ -78,6 +78,21 @@ pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, 
     receive(stream).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
 }
 
+/// Any request, to a server that may be gone.
+///
+/// # Errors
+/// Why there is no answer.
+pub fn try_request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Result<Answer, String> {
+    let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
+    receive(sent(stream, address, method, path, headers, body).0)
+}
+
 /// Sends a request and hands over the connection. The server may answer and close before it has read the body; how much
 /// of it could be written comes along.
 ///
@@ -91,6 +106,17 @@ pub fn send(
     body: &[u8],
 ) -> (TcpStream, Result<(), std::io::Error>) {
     let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+    sent(stream, address, method, path, headers, body)
+}
+
+fn sent(
+    stream: TcpStream,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (TcpStream, Result<(), std::io::Error>) {
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout above zero");
     stream.set_write_timeout(Some(PATIENCE)).expect("a timeout above zero");
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");

@@ -15,7 +15,7 @@ use crate::certificate::Authority;
 use crate::cgroup::Group;
 use crate::http::{self, Answer};
 use crate::process::{Exit, Finished, Process};
-use crate::wait::wait_until;
+use crate::wait::{found_in_time, wait_until};
 
 /// Exit codes scenarios expect, as the README lists them.
 pub mod code {
@@ -224,9 +224,8 @@ impl Installation {
     /// When that takes too long.
     #[must_use]
     pub fn wait_state(&self, run: &str, state: &str) -> Value {
-        wait_until(&format!("run {run} to be {state}; now {:?}", self.summary(run)), || {
-            self.summary(run).filter(|line| line["state"] == state)
-        })
+        found_in_time(|| self.summary(run).filter(|line| line["state"] == state))
+            .unwrap_or_else(|| panic!("waited in vain for run {run} to be {state}; it is {:?}", self.summary(run)))
     }
 
     /// Starts a supervisor and waits until it is ready.

@@ -110,7 +110,8 @@ fn refused(refusal: Refusal) -> Problem {
         RefusalKind::ShuttingDown => Kind::ShuttingDown,
         RefusalKind::Conflict => Kind::Conflict,
         RefusalKind::NoRoom => Kind::NoRoom,
-        RefusalKind::Invalid | RefusalKind::Protocol => Kind::Internal,
+        RefusalKind::Invalid => Kind::BadHead,
+        RefusalKind::Protocol => Kind::Internal,
     };
     Problem::new(kind, refusal.message).with_help(refusal.help)
 }

@@ -112,7 +112,7 @@ async fn refusals_are_problems_with_a_way_out() {
         (RefusalKind::Overloaded, 429, true),
         (RefusalKind::ShuttingDown, 503, true),
         (RefusalKind::Conflict, 409, false),
-        (RefusalKind::Invalid, 500, false),
+        (RefusalKind::Invalid, 400, false),
         (RefusalKind::Protocol, 500, false),
     ] {
         client.send("GET /hook/x HTTP/1.1\r\nhost: x\r\n\r\n").await;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use runlet_proto::call::{Answer, Body, BodyAs, Call, FetchCall, FetchReply};
 use runlet_proto::control::{
-    Diagnostic, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, RunEnd, RunEvent, RunEventKind, RunFilter,
-    RunSignal, RunSummary, SourceText, Start, SupervisorStatus, Target, TraceOutcome, TraceSpan, TraceWhat,
-    WorkflowSummary,
+    Collected, Diagnostic, HistoryFilter, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, RunEnd, RunEvent,
+    RunEventKind, RunFilter, RunSignal, RunSummary, SourceText, Start, SupervisorStatus, Target, TraceOutcome,
+    TraceSpan, TraceWhat, WorkflowSummary,
 };
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
@@ -66,6 +66,15 @@ pub(super) fn requests() -> Vec<Request> {
         Request::Overdue { id: 3, after_ms: 30_000 },
         Request::Source { workflow: "w".into() },
         Request::Trace { run: "0193".into(), follow: true },
+        Request::History(HistoryFilter {
+            workflows: vec!["w".into()],
+            states: vec![RunState::Failed],
+            since_ms: Some(6),
+            before: Some(RUN),
+            limit: Some(7),
+            dead: true,
+        }),
+        Request::Collect,
     ]
 }
 
@@ -179,6 +188,7 @@ pub(super) fn replies() -> Vec<Reply> {
             outcome: Some(TraceOutcome::Completed),
         }]),
         Reply::TraceEnd { dropped: 5 },
+        Reply::Collected(Collected { runs: 1, outputs: 2, definitions: 3, bytes: 4 }),
     ]
 }
 
@@ -213,6 +223,7 @@ pub(super) fn refusal_kinds() -> Vec<RefusalKind> {
         RefusalKind::Overloaded,
         RefusalKind::ShuttingDown,
         RefusalKind::Protocol,
+        RefusalKind::NoRoom,
     ]
 }
 
