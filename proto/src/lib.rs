@@ -12,6 +12,7 @@ pub mod hello;
 pub mod hook;
 pub mod ids;
 pub mod parcel;
+pub mod past;
 pub mod probe;
 pub mod refusal;
 pub mod state;
