@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hook::{HookAnswer, HookRequest, RouteTable};
 use crate::ids::{Priority, RunId};
-pub use crate::past::{Collected, HistoryFilter};
+pub use crate::past::{Collected, HistoryFilter, Retry};
 pub use crate::refusal::{Diagnostic, Refusal, RefusalKind};
 use crate::state::{BlockStatus, Lane, RunState};
 pub use crate::status::SupervisorStatus;
@@ -104,6 +104,8 @@ pub enum Request {
     History(HistoryFilter),
     /// Remove from the journal at once what is not to be kept. → [`Reply::Collected`]
     Collect,
+    /// Make an ended run again. → [`Reply::Accepted`], with the id of the new run
+    Retry(Retry),
 }
 
 /// Which runs are listed.

@@ -35,3 +35,14 @@ pub struct Collected {
     /// Bytes by which the journal is smaller.
     pub bytes: u64,
 }
+
+/// A run that has ended is made again, with what was stored of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Id of the run, or a part that names only one.
+    pub run: String,
+    /// Id of the block from which it is made again; the one that failed without it.
+    pub from: Option<String>,
+    /// By the definition that is deployed now, not by the one it was made with.
+    pub deployed: bool,
+}

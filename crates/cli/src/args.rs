@@ -18,7 +18,7 @@ use crate::limits::{TOP_DELAY_MAX, TOP_DELAY_MIN};
 use crate::output::Format;
 use crate::signal_name;
 
-pub(crate) use past::{Check, Dead, History, Journal, JournalCommand, Listing};
+pub(crate) use past::{Check, Dead, History, Journal, JournalCommand, Listing, Retry};
 pub(crate) use process::{Doctor, Gateway, Supervisor, SupervisorOptions, Up, Zygote};
 
 const EXIT_CODES: &str = "\
@@ -67,6 +67,8 @@ pub(crate) enum Command {
     History(History),
     /// List the FAILED runs that no later run repeats.
     Dead(Dead),
+    /// Make an ended run again, with its stored input and outputs; prints the id of the new run.
+    Retry(Retry),
     /// Remove from the journal at once what is not to be kept.
     Gc,
     /// Look after the journal, the record of all runs.

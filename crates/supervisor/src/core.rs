@@ -157,6 +157,7 @@ impl Core {
             Inbound::WorkerExited { worker, exit } => self.worker_exited(worker, exit),
             Inbound::Journal(heard) => self.heard_from_journal(heard),
             Inbound::Past { to, replies } => self.past_read(to, replies),
+            Inbound::Retry { to, retry, stored } => self.retry_read(to, &retry, stored),
             Inbound::Shutdown => {
                 self.phase = match self.phase {
                     Phase::Accepting => Phase::Draining,

@@ -4,8 +4,9 @@ use std::os::fd::OwnedFd;
 
 use runlet_blocks::{CallId, Execution, Step};
 use runlet_fetch::Held;
+use runlet_journal::StoredRun;
 use runlet_proto::call::Answer;
-use runlet_proto::control::{ClientMessage, LogLevel, Reply};
+use runlet_proto::control::{ClientMessage, LogLevel, Refusal, Reply, Retry};
 use runlet_proto::failure::Failure;
 use runlet_proto::hello::Role;
 use runlet_proto::ids::{Attempt, BlockIndex, RunId};
@@ -71,6 +72,8 @@ pub(crate) enum Inbound {
     Journal(runlet_journal::Heard),
     /// Something was read in the journal.
     Past { to: RequestId, replies: Vec<Reply> },
+    /// A run was read that is to be made again.
+    Retry { to: RequestId, retry: Retry, stored: Result<Box<StoredRun>, Refusal> },
     /// The process was asked to stop.
     Shutdown,
 }

@@ -9,12 +9,12 @@ use runlet_proto::state::{Lane, RunState};
 use runlet_workflow::definition::Durability;
 use std::sync::Arc;
 
-use crate::control_block::error_text;
+use crate::control_block::{error_text, inspect};
 use crate::core::{Core, Payload, Pending};
 use crate::durable::Writing;
 use crate::execute::block_name;
 use crate::inbound::{AttemptId, ConnectionId};
-use crate::run_record::RequestId;
+use crate::run_record::{RequestId, RunRecord};
 
 impl Core {
     /// Performs one action.
@@ -68,9 +68,9 @@ impl Core {
         self.worked = true;
         self.end_worker_of(run);
         let (Some(control_block), Some(mut record)) = (self.kernel.forget(run), self.runs.remove(&run)) else { return };
-        let entry = self.write_ended(&control_block, &record);
+        let written = self.write_end(&control_block, &record);
         let strict = record.program.definition.durability == Durability::Strict;
-        let entry = entry.filter(|_| strict);
+        let entry = written.filter(|_| strict);
         let nobody_is_told = record.waiters.is_empty() && record.followers.is_empty();
         if let (true, RunState::Failed, Some(error)) = (nobody_is_told, state, control_block.error.as_deref()) {
             tracing::warn!(%run, workflow = %control_block.plan.workflow, "a run failed: {}", error_text(error));
@@ -93,6 +93,31 @@ impl Core {
         }
         self.trace_run_ended(&mut record.trace, &control_block);
         self.history.remember(control_block, record);
+    }
+
+    /// Writes the end of a run down, and with it the beginning of the one that is to hear of a failure. Number of the entry.
+    fn write_end(&mut self, control_block: &WorkflowControlBlock<Payload>, record: &RunRecord) -> Option<u64> {
+        let mut entries: Vec<_> = self.entry_of_end(control_block, record).into_iter().collect();
+        let handler = record.program.definition.on_failure.as_deref();
+        let handler = handler.filter(|_| control_block.state == RunState::Failed && record.handles.is_none());
+        let told = handler.and_then(|name| {
+            let (log, now) = (record.log.lines(), self.clock.now());
+            let program = Some(&record.program);
+            let json = inspect(control_block, program, &log, record.worker.as_ref(), &record.moved, &self.clock, now);
+            self.begin_failure_handler(name, control_block.id, json)
+        });
+        let told = told.map(|(run, began)| {
+            entries.push(began);
+            run
+        });
+        if entries.is_empty() {
+            return None;
+        }
+        let entry = self.append(entries);
+        if let Some(run) = told {
+            self.note_written(run, entry);
+        }
+        Some(entry)
     }
 
     /// A `response` block answered: the client has its reply now, whatever the run does afterwards.

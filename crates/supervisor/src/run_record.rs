@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use runlet_fetch::Held;
 use runlet_proto::control::{LogLevel, LogLine};
+use runlet_proto::ids::RunId;
 
 use crate::durable::Writing;
 use crate::durable::keys::Key;
@@ -43,6 +44,10 @@ pub(crate) struct RunRecord {
     pub(crate) writing: Writing,
     /// The idempotency key it began with.
     pub(crate) key: Option<Key>,
+    /// The run that it makes again.
+    pub(crate) retry_of: Option<RunId>,
+    /// The run whose failure it was begun for. Its own is nobody's business any more.
+    pub(crate) handles: Option<RunId>,
 }
 
 /// One request of one connection.
@@ -75,6 +80,8 @@ impl RunRecord {
             moved: MovedBlocks::new(),
             writing: Writing::Never,
             key: None,
+            retry_of: None,
+            handles: None,
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Definition {
     pub durability: Durability,
     /// What its blocks do after their last failed attempt, unless they say otherwise.
     pub on_error: OnError,
+    /// The workflow that is started with the control block of each of its runs that FAILED.
+    pub on_failure: Option<String>,
     /// Hosts that stand literally in it (lower case, no port): they may resolve to addresses that are not public.
     pub literal_hosts: Vec<String>,
     /// Its blocks, at least one.

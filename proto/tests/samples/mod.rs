@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use runlet_proto::call::{Answer, Body, BodyAs, Call, FetchCall, FetchReply};
 use runlet_proto::control::{
-    Collected, Diagnostic, HistoryFilter, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, RunEnd, RunEvent,
-    RunEventKind, RunFilter, RunSignal, RunSummary, SourceText, Start, SupervisorStatus, Target, TraceOutcome,
-    TraceSpan, TraceWhat, WorkflowSummary,
+    Collected, Diagnostic, HistoryFilter, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, Retry, RunEnd,
+    RunEvent, RunEventKind, RunFilter, RunSignal, RunSummary, SourceText, Start, SupervisorStatus, Target,
+    TraceOutcome, TraceSpan, TraceWhat, WorkflowSummary,
 };
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
@@ -75,6 +75,7 @@ pub(super) fn requests() -> Vec<Request> {
             dead: true,
         }),
         Request::Collect,
+        Request::Retry(Retry { run: "0193".into(), from: Some("page".into()), deployed: true }),
     ]
 }
 

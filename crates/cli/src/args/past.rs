@@ -8,7 +8,7 @@ use runlet_proto::ids::RunId;
 use runlet_proto::state::RunState;
 use runlet_workflow::parse_duration;
 
-use super::{Table, run_state};
+use super::{OneRun, Table, run_state};
 
 /// How runs from the journal are listed.
 #[derive(Debug, Clone, Copy, Args)]
@@ -47,6 +47,19 @@ pub(crate) struct History {
 pub(crate) struct Dead {
     #[command(flatten)]
     pub(crate) listing: Listing,
+}
+
+/// `runlet retry`.
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    #[command(flatten)]
+    pub(crate) run: OneRun,
+    /// Make it again from this block; what it does not depend on keeps its output. Without it: from the block that failed.
+    #[arg(long, value_name = "BLOCK")]
+    pub(crate) from: Option<String>,
+    /// By the definition that is deployed now, not by the one it was made with.
+    #[arg(long)]
+    pub(crate) deployed: bool,
 }
 
 /// `runlet journal`.

@@ -15,6 +15,7 @@ mod ps;
 mod remove;
 mod renice;
 mod resume;
+mod retry;
 mod run;
 mod schema;
 mod show;
@@ -59,6 +60,7 @@ pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Ps(args) => ps::perform(&here, &args),
         Command::History(args) => history::perform(&here, args),
         Command::Dead(args) => history::dead(&here, &args),
+        Command::Retry(args) => retry::perform(&here, args),
         Command::Gc => journal::collect(&here),
         Command::Journal(args) => match args.command {
             JournalCommand::Check(args) => journal::check(&here, args),

@@ -8,6 +8,7 @@
 pub(crate) mod keys;
 mod past;
 mod recover;
+mod retry;
 mod stored;
 mod write;
 
@@ -16,13 +17,13 @@ use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 
 use runlet_journal::{Entry, Heard, Journal};
-use runlet_kernel::Event;
+use runlet_kernel::{Event, WorkflowControlBlock};
 use runlet_proto::call::Call;
 use runlet_proto::control::{LogLine, Refusal, RefusalKind, Reply};
 use runlet_proto::ids::{BlockIndex, RunId};
 use tokio::sync::watch;
 
-use crate::core::{Core, Phase};
+use crate::core::{Core, Payload, Phase};
 use crate::inbound::AttemptId;
 use crate::registry::Program;
 use crate::reply::{RefusalExt as _, refusal};
@@ -170,17 +171,18 @@ impl Core {
     }
 
     /// Makes a run that was to be written at its end one that is written from now on.
-    fn write_so_far(&mut self, run: RunId) {
-        let Some((control_block, record)) = self.kernel.run(run).zip(self.runs.get(&run)) else { return };
+    pub(super) fn write_so_far(&mut self, run: RunId) -> u64 {
+        let Some((control_block, record)) = self.kernel.run(run).zip(self.runs.get(&run)) else { return 0 };
         let mut entries = vec![Entry::Began(write::began(control_block, record, &self.clock, true))];
         let blocks = (0_u16..).zip(&control_block.blocks);
         let blocks = blocks.filter(|(index, _)| !control_block.plan.blocks[usize::from(*index)].trigger);
         entries.extend(blocks.filter_map(|(index, block)| write::block(run, index, block, &self.clock)));
         let entry = self.append(entries);
         self.note_written(run, entry);
+        entry
     }
 
-    fn note_written(&mut self, run: RunId, entry: u64) {
+    pub(crate) fn note_written(&mut self, run: RunId, entry: u64) {
         if let Some(record) = self.runs.get_mut(&run) {
             record.writing = Writing::Written(entry);
         }
@@ -224,24 +226,21 @@ impl Core {
         });
     }
 
-    /// A run ended. Number of its entry, if it has one.
-    pub(crate) fn write_ended(
-        &mut self,
-        control_block: &runlet_kernel::WorkflowControlBlock<crate::core::Payload>,
+    /// What is written of the end of a run, if anything is.
+    pub(crate) fn entry_of_end(
+        &self,
+        control_block: &WorkflowControlBlock<Payload>,
         record: &RunRecord,
-    ) -> Option<u64> {
-        let ended = match record.writing {
-            Writing::Never => return None,
-            Writing::AtTheEnd | Writing::Written(_) => write::ended(control_block, record, &self.clock),
-        };
-        let entry = match record.writing {
+    ) -> Option<Entry> {
+        match record.writing {
+            Writing::Never => None,
             Writing::AtTheEnd => {
                 let stored = self.registry.has(&control_block.plan.workflow, &control_block.plan.version);
-                Entry::Whole(write::began(control_block, record, &self.clock, !stored), ended)
+                let began = write::began(control_block, record, &self.clock, !stored);
+                Some(Entry::Whole(began, write::ended(control_block, record, &self.clock)))
             }
-            Writing::Never | Writing::Written(_) => Entry::Ended(ended),
-        };
-        Some(self.append(vec![entry]))
+            Writing::Written(_) => Some(Entry::Ended(write::ended(control_block, record, &self.clock))),
+        }
     }
 
     /// A call is about to be made. If its effect must not come about twice, what it has to wait for: that the intent is on

@@ -90,7 +90,7 @@ fn answer(directory: &PathBuf, asked: &Asked) -> Result<Vec<Reply>, Refusal> {
     }
 }
 
-fn unreadable(error: &dyn std::error::Error) -> Refusal {
+pub(super) fn unreadable(error: &dyn std::error::Error) -> Refusal {
     refusal(RefusalKind::Protocol, error.to_string())
 }
 
@@ -134,7 +134,7 @@ fn summary(line: RunLine) -> RunSummary {
 }
 
 /// The run that a person means.
-fn find(reader: &Reader, text: &str) -> Result<StoredRun, Refusal> {
+pub(super) fn find(reader: &Reader, text: &str) -> Result<StoredRun, Refusal> {
     let found = match text.parse::<RunId>() {
         Ok(run) => vec![run],
         Err(_) => reader.find(text, 2).map_err(|error| unreadable(&error))?,

@@ -133,7 +133,7 @@ impl Core {
     }
 }
 
-fn read(stored: &StoredSource) -> Result<Program, String> {
+pub(super) fn read(stored: &StoredSource) -> Result<Program, String> {
     let source = SourceText { file: stored.file.clone(), text: stored.text.clone() };
     match runlet_workflow::parse(&source.file, &source.text) {
         Ok(definition) => Ok(Program::new(definition, source)),

@@ -44,7 +44,7 @@ pub(super) fn began(
         input: store(&run.input),
         waited_for: record.waiters.iter().any(|waiter| waiter.stop_on_disconnect),
         key: record.key,
-        retry_of: None,
+        retry_of: record.retry_of,
         traceparent: None,
     })
 }

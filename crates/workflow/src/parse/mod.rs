@@ -68,6 +68,11 @@ pub(crate) static DEFINITION: &[Field] = &[
         Shape::Words(&["retry", "skip", "fail"]),
     ),
     Field::new(
+        "on_failure",
+        "Name of a workflow that is started when a run FAILED, with its control block (as `runlet inspect` shows it) as input.",
+        Shape::Pattern("^[a-z0-9][a-z0-9._-]{0,63}$"),
+    ),
+    Field::new(
         "on_unknown",
         "What becomes of a block with side effects when a crash leaves open whether it had them, unless it says otherwise. Default: fail.",
         Shape::Words(&["fail", "retry", "skip"]),
@@ -113,6 +118,7 @@ struct Head {
     limits: Limits,
     durability: Durability,
     on_error: ErrorWord,
+    on_failure: Option<String>,
     on_unknown: OnUnknown,
 }
 
@@ -127,6 +133,7 @@ impl Head {
         limits: Limits { memory_bytes: None, cpu: None, output_bytes: None, log_bytes: None, processes: None },
         durability: Durability::Auto,
         on_error: ErrorWord::Fail,
+        on_failure: None,
         on_unknown: OnUnknown::Fail,
     };
 }
@@ -194,6 +201,7 @@ fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Optio
             .take("on_unknown")
             .and_then(|spot| spot.word(&UNKNOWN_WORDS, report))
             .unwrap_or(OnUnknown::Fail),
+        on_failure: fields.take("on_failure").and_then(|spot| name(&spot, report)),
         on_error: fields.take("on_error").and_then(|spot| spot.word(&ERROR_WORDS, report)).unwrap_or(ErrorWord::Fail),
     };
     let drafts = match fields.take("blocks") {
@@ -348,6 +356,7 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
             ErrorWord::Skip => OnError::Skip,
             ErrorWord::Fail | ErrorWord::Retry => OnError::Fail,
         },
+        on_failure: head.on_failure,
         literal_hosts,
         blocks,
     })
