@@ -143,6 +143,14 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Kills all of it at once.
+    pub fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        let _: io::Result<std::process::ExitStatus> = self.child.wait();
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::SIGTERM);

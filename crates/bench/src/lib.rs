@@ -1,11 +1,12 @@
 //! The bench: the same workloads against a bare HTTP server, Runlet, Node-RED and n8n, side by side in one run on
 //! loopback, so that a ratio means something on whatever machine it was measured.
 //!
-//! Five programs share this library: `bench-pages` serves the pages that are scraped, `bench-floor` is the program
+//! Six programs share this library: `bench-pages` serves the pages that are scraped, `bench-floor` is the program
 //! somebody would write by hand instead of running an engine, `bench-load` is a closed-loop load generator, and
 //! `bench-compare` starts everything, takes turns between the systems and prints the ratios; `bench-heavy` measures runs in
-//! processes of their own, which the other systems do not have.
+//! processes of their own and `bench-durable` the journal, which the other systems do not have.
 
+pub mod durable;
 pub mod exchange;
 pub mod group;
 pub mod heavy;

@@ -50,3 +50,6 @@ pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
 /// How much of a log is shown when a system did not start.
 pub const LOG_TAIL_BYTES: u64 = 4 * 1024;
+
+/// Open runs that a supervisor is to recover.
+pub const RECOVERED_RUNS: u64 = 10_000;

@@ -27,7 +27,7 @@ pub struct Plan {
     /// Path of every request.
     pub path: String,
     /// Body that every response must have, byte for byte.
-    pub expected: Vec<u8>,
+    pub expected: Expected,
     /// Connections, each with one request under way.
     pub connections: usize,
     /// Load before anything is counted.
@@ -68,7 +68,7 @@ pub struct Outcome {
 pub async fn run(plan: Plan) -> io::Result<Outcome> {
     let tally = Arc::new(Tally { counts: Mutex::default(), ended: Notify::new(), requests_max: plan.requests_max });
     let request: Arc<[u8]> = exchange::get_request(plan.address, &plan.path).into();
-    let expected: Arc<[u8]> = plan.expected.into();
+    let expected = Arc::new(plan.expected);
     let mut connections = JoinSet::new();
     for _ in 0..plan.connections {
         connections.spawn(drive(plan.address, Arc::clone(&request), Arc::clone(&expected), Arc::clone(&tally)));
@@ -116,7 +116,7 @@ fn ticks(watched: &[(String, i32)]) -> io::Result<BTreeMap<String, u64>> {
 }
 
 /// One connection, until it is aborted. A broken one is opened again.
-async fn drive(address: SocketAddr, request: Arc<[u8]>, expected: Arc<[u8]>, tally: Arc<Tally>) {
+async fn drive(address: SocketAddr, request: Arc<[u8]>, expected: Arc<Expected>, tally: Arc<Tally>) {
     loop {
         if let Err(failure) = drive_once(address, &request, &expected, &tally).await {
             tally.fail(&failure.to_string());
@@ -127,19 +127,42 @@ async fn drive(address: SocketAddr, request: Arc<[u8]>, expected: Arc<[u8]>, tal
 }
 
 /// One connection, until the server ends it.
-async fn drive_once(address: SocketAddr, request: &[u8], expected: &[u8], tally: &Tally) -> Result<(), ExchangeError> {
+async fn drive_once(
+    address: SocketAddr,
+    request: &[u8],
+    expected: &Expected,
+    tally: &Tally,
+) -> Result<(), ExchangeError> {
     let mut connection = Connection::open(address).await?;
     loop {
         let started = Instant::now();
         let response = connection.exchange(request).await?;
-        if response.status == 200 && response.body == expected {
+        if expected.is(response.status, &response.body) {
             tally.succeed(started.elapsed());
         } else {
             let body = String::from_utf8_lossy(&response.body[..response.body.len().min(200)]);
-            tally.fail(&format!("status {} with the wrong body, or not 200: {body}", response.status));
+            tally.fail(&format!("status {} with the wrong body, or not what was expected: {body}", response.status));
         }
         if !response.keep_alive {
             return Ok(());
+        }
+    }
+}
+
+/// What a right answer is.
+#[derive(Debug, Clone)]
+pub enum Expected {
+    /// Status 200 and this body.
+    Body(Vec<u8>),
+    /// This status, whatever the body.
+    Status(u16),
+}
+
+impl Expected {
+    fn is(&self, status: u16, body: &[u8]) -> bool {
+        match self {
+            Self::Body(expected) => status == 200 && body == expected,
+            Self::Status(expected) => status == *expected,
         }
     }
 }
@@ -229,7 +252,7 @@ mod tests {
         Plan {
             address,
             path: "/".to_owned(),
-            expected: b"right".to_vec(),
+            expected: Expected::Body(b"right".to_vec()),
             connections: 4,
             warmup: Duration::ZERO,
             window: Duration::from_secs(60),

@@ -7,7 +7,7 @@ use std::{error, fs};
 
 use clap::Parser;
 use runlet_bench::limits::CONNECTIONS_MAX;
-use runlet_bench::load::{self, Plan};
+use runlet_bench::load::{self, Expected, Plan};
 use runlet_bench::measure::LOAD;
 
 /// Loads an HTTP server: each connection sends its next request when the last one is answered.
@@ -47,7 +47,9 @@ async fn main() -> Result<(), Box<dyn error::Error>> {
     let plan = Plan {
         address: options.address,
         path: options.path,
-        expected: fs::read(&options.expect).map_err(|cause| format!("{}: {cause}", options.expect.display()))?,
+        expected: Expected::Body(
+            fs::read(&options.expect).map_err(|cause| format!("{}: {cause}", options.expect.display()))?,
+        ),
         connections: usize::from(options.connections),
         warmup: Duration::from_millis(options.warmup_ms),
         window: Duration::from_millis(options.window_ms),

@@ -14,7 +14,7 @@ use super::{HeavyError, Lane, milliseconds, start_hogs};
 use crate::exchange;
 use crate::histogram::Histogram;
 use crate::limits::KILL_LOOK_INTERVAL;
-use crate::load::{self as http_load, Plan};
+use crate::load::{self as http_load, Expected, Plan};
 use crate::system::{Engine, SystemKind, start_node_red};
 use crate::workload::HELLO_BODY;
 
@@ -93,7 +93,7 @@ async fn node_red(lane: &Lane<'_>) -> Result<Option<NodeRed>, HeavyError> {
     let plan = |window: Duration| Plan {
         address: running.address,
         path: "/hello".to_owned(),
-        expected: HELLO_BODY.as_bytes().to_vec(),
+        expected: Expected::Body(HELLO_BODY.as_bytes().to_vec()),
         connections: CONNECTIONS,
         warmup: lane.schedule.warmup,
         window,

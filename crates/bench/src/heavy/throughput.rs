@@ -2,7 +2,7 @@
 
 use super::figures::Throughput;
 use super::{HeavyError, Lane};
-use crate::load::{self, Outcome, Plan};
+use crate::load::{self, Expected, Outcome, Plan};
 use crate::system::Engine;
 
 /// Connections of each point.
@@ -41,7 +41,7 @@ pub(super) async fn load(
     let plan = Plan {
         address: engine.address,
         path: path.to_owned(),
-        expected: expected.to_vec(),
+        expected: Expected::Body(expected.to_vec()),
         connections,
         warmup: lane.schedule.warmup,
         window: lane.schedule.window,

@@ -1,0 +1,76 @@
+//! The driver of `scripts/bench --durable`: measures what the journal costs and gives, prints figures and targets, writes JSON.
+//!
+//! Exit code 0 when everything could be measured; a missed target is a finding, not a failure, unless `--strict`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use std::{env, error, fs};
+
+use clap::Parser;
+use runlet_bench::durable::{self, Schedule};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Measures Runlet's journal on this machine.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Short turns: a look within a minute or two, whose figures are rough.
+    #[arg(long)]
+    quick: bool,
+    /// Also write everything as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Exit with 1 also if a target was missed.
+    #[arg(long)]
+    strict: bool,
+    /// Folder with the definitions and flows.
+    #[arg(long, value_name = "DIR", default_value = "scripts/bench.d")]
+    flows: PathBuf,
+    /// Seconds of the load that goes on [default: 300, quick: 20].
+    #[arg(long, value_name = "SECONDS")]
+    soak: Option<u64>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    // Dropping the measuring half-way ends every process it started.
+    let result = tokio::select! {
+        result = measure(&options) => result,
+        () = interrupted() => Err("interrupted".into()),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `Ok` is whether everything went well.
+async fn measure(options: &Options) -> Result<bool, Box<dyn error::Error>> {
+    let programs = env::current_exe()?.parent().map(Path::to_owned).ok_or("the bench has no folder")?;
+    let schedule = Schedule::new(options.quick, options.soak.map(Duration::from_secs));
+    let figures = durable::run(&schedule, &programs, &options.flows).await?;
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_vec_pretty(&figures)?)
+            .map_err(|cause| format!("{}: {cause}", path.display()))?;
+    }
+    print!("{}", figures.render());
+    let missed = figures.targets.iter().any(|verdict| verdict.met == Some(false));
+    Ok(!(options.strict && missed))
+}
+
+/// Returns when somebody wants the bench to end.
+async fn interrupted() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
