@@ -19,6 +19,7 @@ use crate::outbox::Outbox;
 use crate::pool::Pool;
 use crate::programs::Programs;
 use crate::registry::Registry;
+use crate::reload::Fresh;
 use crate::run_id::RunIds;
 use crate::run_record::{RequestId, RunRecord};
 
@@ -57,6 +58,8 @@ pub(crate) struct Core {
     /// Where calls under way send their answers.
     pub(crate) loop_queue: mpsc::Sender<Inbound>,
     pub(crate) phase: Phase,
+    /// A configuration that was read again, until the loop has taken it.
+    pub(crate) fresh: Option<Box<Fresh>>,
     /// Whether a run has ended since the loop last looked.
     pub(crate) worked: bool,
     pub(crate) started_at_ms: u64,
@@ -153,6 +156,7 @@ impl Core {
             Inbound::WorkerOverdue { worker } => self.worker_overdue(worker),
             Inbound::GraceOver { worker } => self.grace_over(worker),
             Inbound::WorkerExited { worker, exit } => self.worker_exited(worker, exit),
+            Inbound::Reloaded(fresh) => self.fresh = Some(fresh),
             Inbound::Shutdown => {
                 self.phase = match self.phase {
                     Phase::Accepting => Phase::Draining,

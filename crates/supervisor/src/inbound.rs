@@ -16,6 +16,7 @@ use crate::heavy::process::Exit;
 use crate::heavy::workers::WorkerId;
 use crate::heavy::zygote::ZygoteName;
 use crate::outbox::Outbox;
+use crate::reload::Fresh;
 
 /// Numbers the control connections of one supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +67,8 @@ pub(crate) enum Inbound {
     GraceOver { worker: WorkerId },
     /// A worker's process ended.
     WorkerExited { worker: WorkerId, exit: Exit },
+    /// The configuration was read again.
+    Reloaded(Box<Fresh>),
     /// The process was asked to stop.
     Shutdown,
 }

@@ -171,3 +171,6 @@ pub(crate) const GROUPS_REMOVED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Between two looks whether they have.
 pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// What a service manager is told that a stop takes beyond the drain: the last answers, the workers' ends, their control groups.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(15);
