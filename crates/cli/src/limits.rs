@@ -67,3 +67,9 @@ pub(crate) const EXCERPT_BYTES_BEFORE: usize = 80;
 
 /// Longest mark under a mistake, in bytes of the text it marks.
 pub(crate) const MARK_BYTES_MAX: usize = 400;
+
+/// Longest configuration file, in bytes.
+pub(crate) const CONFIGURATION_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Most sockets a service manager may pass.
+pub(crate) const PASSED_MAX: usize = 16;

@@ -35,7 +35,9 @@ pub enum GatewayError {
     #[error("the socket that the service manager passed cannot be served: {0}")]
     Passed(#[from] NotServable),
     /// It is a socket of another kind.
-    #[error("the socket that the service manager passed is a Unix socket; hooks are served over TCP (ListenStream=ADDRESS:PORT)")]
+    #[error(
+        "the socket that the service manager passed is a Unix socket; hooks are served over TCP (ListenStream=ADDRESS:PORT)"
+    )]
     NotTcp,
     /// A runtime, a thread or a signal handler could not be set up.
     #[error("the gateway could not be set up: {0}")]

@@ -2,8 +2,8 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,7 +62,9 @@ pub enum BindError {
     #[error("the socket that the service manager passed cannot be served: {0}")]
     Passed(#[from] NotServable),
     /// It is a socket of another kind.
-    #[error("the socket that the service manager passed is one of TCP; the control socket is a Unix socket (ListenStream=/its/path)")]
+    #[error(
+        "the socket that the service manager passed is one of TCP; the control socket is a Unix socket (ListenStream=/its/path)"
+    )]
     NotUnix,
     /// Anything else.
     #[error("{}: {source}", .path.display())]

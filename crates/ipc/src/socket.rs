@@ -153,7 +153,9 @@ pub(crate) fn own_inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_GETFD takes no pointer, changes nothing, and is refused where there is no descriptor.
     let flags = Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
     if flags & libc::FD_CLOEXEC != 0 {
-        return Err(io::Error::other(format!("descriptor {number} was not passed to this process: it opened it itself")));
+        return Err(io::Error::other(format!(
+            "descriptor {number} was not passed to this process: it opened it itself"
+        )));
     }
     // SAFETY: as above; what it changes is the flag alone.
     Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) })?;

@@ -97,7 +97,8 @@ fn listen(config: &Config) -> Result<Listener, runlet_ipc::BindError> {
     let path = config.socket();
     match &config.passed {
         Some(descriptor) => {
-            let own = descriptor.try_clone().map_err(|source| runlet_ipc::BindError::Io { path: path.clone(), source })?;
+            let own =
+                descriptor.try_clone().map_err(|source| runlet_ipc::BindError::Io { path: path.clone(), source })?;
             Listener::passed(own, &path)
         }
         None => Listener::bind(&path),
