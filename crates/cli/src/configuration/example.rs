@@ -33,7 +33,7 @@ fn described(section: Section, option: &Arg) -> String {
     let help = option.get_help().map(ToString::to_string).unwrap_or_default();
     let variable =
         option.get_env().map(|name| format!(" Environment: {}.", name.to_string_lossy())).unwrap_or_default();
-    let ended = if help.ends_with(['.', ']']) { help } else { help + "." };
+    let ended = if help.ends_with('.') { help } else { help + "." };
     let key = option.get_long().unwrap_or_default();
     format!("\n{}# {key} = {}\n", comment(&(ended + &variable)), shown(section, key, option))
 }

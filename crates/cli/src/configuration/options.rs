@@ -1,6 +1,7 @@
 //! Which options there are: those of the command line, by section of the file.
 
 use clap::builder::ValueHint;
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 use crate::args::Cli;
@@ -84,9 +85,11 @@ pub(super) fn refused(option: &Arg, values: &[String]) -> Option<String> {
     if let Some(cause) = std::error::Error::source(&error) {
         return Some(cause.to_string());
     }
-    let text = error.to_string();
-    let first = text.split("\n\n").next().unwrap_or_default().replace("error: ", "");
-    Some(first.split_whitespace().collect::<Vec<_>>().join(" "))
+    let known = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(known)) => format!(", only {}", known.join(", ")),
+        Some(_) | None => String::new(),
+    };
+    Some(format!("`{}` is no value of it{known}", values.join(", ")))
 }
 
 #[cfg(test)]
@@ -113,6 +116,7 @@ mod tests {
         let said = refused(Section::Supervisor, "drain", "30").expect("a number without a unit");
         assert!(said.contains("30s") && !said.contains("--drain"), "{said}");
         assert!(refused(Section::Supervisor, "worker-nice", "20").is_some_and(|said| said.contains("0..=19")));
-        assert!(refused(Section::Gateway, "log-format", "xml").is_some_and(|said| said.contains("json")));
+        assert!(refused(Section::Gateway, "log-format", "xml").is_some_and(|said| said.contains("only text, json")));
+        assert!(refused(Section::Supervisor, "state", "").is_some_and(|said| said.contains("no value")));
     }
 }
