@@ -8,6 +8,7 @@ pub mod process;
 pub mod program;
 pub mod readme;
 pub mod runlet;
+pub mod service;
 pub mod system;
 pub mod tidy;
 pub mod upstream;

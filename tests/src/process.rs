@@ -57,7 +57,22 @@ impl Process {
     /// When it cannot be started.
     #[must_use]
     pub fn start(name: &str, command: &mut Command, input: &[u8]) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut process = Self::start_with(name, command, Stdio::piped());
+        let mut stdin = process.child.stdin.take().expect("stdin is piped");
+        let input = input.to_vec();
+        // On its own thread: a process that writes before it reads must not be waited for here. It may also end without
+        // reading, which is no failure of this side.
+        thread::spawn(move || stdin.write_all(&input));
+        process
+    }
+
+    /// Starts `command` with this as its standard input.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_with(name: &str, command: &mut Command, stdin: impl Into<Stdio>) -> Self {
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let seen = Arc::new(Watched::default());
         seen.change(|seen: &mut Seen| seen.open_streams = 2);
@@ -66,11 +81,6 @@ impl Process {
         collect(stdout, &seen, |seen| &mut seen.stdout);
         collect(stderr, &seen, |seen| &mut seen.stderr);
         watch_exit(pid(&child), &seen);
-        let mut stdin = child.stdin.take().expect("stdin is piped");
-        let input = input.to_vec();
-        // On its own thread: a process that writes before it reads must not be waited for here. It may also end without
-        // reading, which is no failure of this side.
-        thread::spawn(move || stdin.write_all(&input));
         Self { name: name.to_owned(), child, seen }
     }
 

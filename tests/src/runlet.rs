@@ -147,6 +147,8 @@ impl Installation {
         command.args(arguments).current_dir(self.folder()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
         command.env("RUNLET_STATE", self.state()).env("RUNLET_SOCKET", self.socket());
+        // An empty one, whatever this system has.
+        command.env("RUNLET_CONFIG", "/dev/null");
         command.envs(self.cgroup().ok().map(|group| ("RUNLET_CGROUP", group.directory())));
         command.envs(self.environment.iter().map(|(key, value)| (*key, value)));
         if let Some(user) = self.user {

@@ -3,6 +3,7 @@
 mod past;
 mod process;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::output::Format;
 use crate::signal_name;
 
 pub(crate) use past::{Check, Dead, History, Journal, JournalCommand, Listing, Retry};
-pub(crate) use process::{Doctor, Gateway, Supervisor, SupervisorOptions, Up, Zygote};
+pub(crate) use process::{Doctor, Gateway, Log, LogChoice, Supervisor, SupervisorOptions, Up, Zygote};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found or not running, 4 definition not valid, 5 supervisor not \
@@ -33,9 +34,18 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     pub(crate) output: Format,
 
-    /// Control socket of the supervisor [default: $RUNLET_SOCKET, else control.sock in the default state directory].
-    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    /// Control socket of the supervisor [default: $RUNLET_SOCKET, else control.sock in the state directory].
+    #[arg(long, global = true, value_name = "PATH", env = "RUNLET_SOCKET", hide_env = true, value_hint = ValueHint::FilePath)]
     pub(crate) socket: Option<PathBuf>,
+
+    /// Whether the socket stands on the command line itself.
+    #[arg(skip)]
+    pub(crate) socket_given: bool,
+
+    /// Configuration file [default: $RUNLET_CONFIG, else for root /etc/runlet/runlet.toml and for others
+    /// runlet/runlet.toml in $XDG_CONFIG_HOME or ~/.config, if it is there].
+    #[arg(long, global = true, value_name = "FILE", env = "RUNLET_CONFIG", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
 
     /// What is to be done.
     #[command(subcommand)]
@@ -99,11 +109,34 @@ pub(crate) enum Command {
     Schema,
     /// Print a completion script for a shell.
     Completions(Completions),
+    /// Print the configuration that is in force, or one to begin with.
+    #[command(subcommand)]
+    Config(Config),
     /// Say how far workers are confined on this host, by trying what they must not be able to do.
     Doctor(Doctor),
     /// The process that forks workers; started by the supervisor.
     #[command(hide = true)]
     Zygote(Zygote),
+}
+
+/// `runlet config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print what is in force: flags go before the environment, that before the file, that before defaults.
+    Show(ShowConfig),
+    /// Print a file with every option, what it means and its default, all of it commented out.
+    Example,
+}
+
+/// `runlet config show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowConfig {
+    /// Say of each value where it comes from: a default, a line of the file, an environment variable, or a flag.
+    #[arg(long)]
+    pub(crate) origin: bool,
+    /// A command line whose flags count too, such as `-- supervisor --drain 5s`.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) line: Vec<OsString>,
 }
 
 /// `runlet deploy` and `runlet check`.

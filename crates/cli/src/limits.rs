@@ -41,6 +41,12 @@ pub(crate) const DRAIN_DEFAULT: &str = "30s";
 /// Memory that all heavy runs together may be allowed, unless the supervisor was told otherwise at its start.
 pub(crate) const HEAVY_MEMORY_DEFAULT: &str = "4GiB";
 
+/// How long ended runs are kept, unless the supervisor was told otherwise at its start.
+pub(crate) const KEEP_DEFAULT: &str = "7d";
+
+/// In how many bytes on disk.
+pub(crate) const KEEP_BYTES_DEFAULT: &str = "1GiB";
+
 /// Most connections the demo shop serves at once.
 pub(crate) const SHOP_CONNECTIONS_MAX: usize = 512;
 
@@ -67,3 +73,9 @@ pub(crate) const EXCERPT_BYTES_BEFORE: usize = 80;
 
 /// Longest mark under a mistake, in bytes of the text it marks.
 pub(crate) const MARK_BYTES_MAX: usize = 400;
+
+/// Longest configuration file, in bytes.
+pub(crate) const CONFIGURATION_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Most sockets a service manager may pass.
+pub(crate) const PASSED_MAX: usize = 16;

@@ -6,6 +6,7 @@
 mod args;
 mod client;
 mod command;
+mod configuration;
 mod demo;
 mod doctor;
 mod exit_code;
@@ -15,15 +16,13 @@ mod logging;
 mod memory;
 mod output;
 mod paths;
+mod service;
 mod signal_name;
 mod sources;
 
-use clap::Parser;
-
-use crate::args::Cli;
-
 fn main() -> std::process::ExitCode {
-    match command::perform(Cli::parse()) {
+    let words: Vec<_> = std::env::args_os().collect();
+    match configuration::parse(&words).and_then(command::perform) {
         Ok(code) => code.into(),
         Err(error) => {
             error.report();

@@ -34,7 +34,7 @@ impl Place {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(cargo_bin("runlet"));
         command.args(arguments).current_dir(self.path()).env_clear().stdin(Stdio::null());
-        command.env("RUNLET_STATE", self.path().join("state"));
+        command.env("RUNLET_STATE", self.path().join("state")).env("RUNLET_CONFIG", "/dev/null");
         command
     }
 

@@ -2,8 +2,12 @@
 
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use runlet_ipc::Manager;
 
 use crate::limits::{
     BODY_TIMEOUT, CONNECTIONS_MAX, DRAIN_TIMEOUT, HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX, IDLE_TIMEOUT,
@@ -37,6 +41,16 @@ pub struct Config {
     pub write_timeout: Duration,
     /// For requests in flight once a shutdown began.
     pub drain_timeout: Duration,
+    /// The listening socket that a service manager passed, served in place of one at `listen`.
+    pub passed: Option<Arc<OwnedFd>>,
+    /// Who is told when the gateway is ready, reloads, lives and ends.
+    pub manager: Manager,
+    /// Reads the configuration again at SIGHUP; without it SIGHUP ends the process.
+    pub reload: Option<fn() -> Result<Self, String>>,
+    /// Which lines are logged, as `set_log_level` takes it.
+    pub log_level: String,
+    /// Has other lines logged from now on.
+    pub set_log_level: Option<fn(&str)>,
     /// Called on each thread a while after its last connection has ended: gives freed memory back to the system.
     pub release_memory: Option<fn()>,
 }
@@ -59,6 +73,11 @@ impl Config {
             idle_timeout: IDLE_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
+            passed: None,
+            manager: Manager::default(),
+            reload: None,
+            log_level: String::new(),
+            set_log_level: None,
             release_memory: None,
         }
     }

@@ -15,6 +15,8 @@ mod link_task;
 mod message;
 mod percent;
 mod problem;
+mod pulse;
+mod reload;
 mod reply;
 mod server;
 mod service;

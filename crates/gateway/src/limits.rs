@@ -101,3 +101,6 @@ pub const SUGGESTION_BYTES_MAX: usize = 128;
 
 /// How long after a thread's last connection memory is given back to the system.
 pub const RELEASE_MEMORY_AFTER: Duration = Duration::from_millis(500);
+
+/// What a service manager is told that a stop takes beyond the drain.
+pub const STOP_GRACE: Duration = Duration::from_secs(5);

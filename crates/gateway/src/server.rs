@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use runlet_ipc::inherited::{self, NotServable, Place};
 use tokio::net::TcpSocket;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,7 +15,9 @@ use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use crate::config::Config;
-use crate::limits::BACKLOG;
+use crate::limits::{BACKLOG, STOP_GRACE};
+use crate::pulse::{Beat, Pulse};
+use crate::reload;
 use crate::thread::{self, Spread, Stage};
 
 /// Why the gateway does not run.
@@ -28,6 +31,14 @@ pub enum GatewayError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// What the service manager passed is no socket of ours.
+    #[error("the socket that the service manager passed cannot be served: {0}")]
+    Passed(#[from] NotServable),
+    /// It is a socket of another kind.
+    #[error(
+        "the socket that the service manager passed is a Unix socket; hooks are served over TCP (ListenStream=ADDRESS:PORT)"
+    )]
+    NotTcp,
     /// A runtime, a thread or a signal handler could not be set up.
     #[error("the gateway could not be set up: {0}")]
     Setup(#[source] io::Error),
@@ -47,6 +58,10 @@ pub fn run(config: Config, ready: impl FnOnce(SocketAddr)) -> Result<(), Gateway
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(GatewayError::Setup)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(GatewayError::Setup)?;
+        if config.reload.is_some() {
+            let hangup = signal(SignalKind::hangup()).map_err(GatewayError::Setup)?;
+            tokio::spawn(reload::at_each(hangup, config.clone()));
+        }
         supervise(config, ready, async move |_| either(&mut terminate, &mut interrupt).await).await
     })
 }
@@ -85,7 +100,7 @@ async fn supervise(
     ready: impl FnOnce(SocketAddr),
     mut next: impl AsyncFnMut(Stage),
 ) -> Result<(), GatewayError> {
-    let listener = listen(config.listen).map_err(|source| GatewayError::Listen { address: config.listen, source })?;
+    let listener = open(&config)?;
     let address = listener.local_addr().map_err(GatewayError::Setup)?;
     let config = Arc::new(config);
     let (stage, watched) = watch::channel(Stage::Serving);
@@ -93,22 +108,28 @@ async fn supervise(
     let (ended_sender, mut ended) = mpsc::channel(count);
     // The first thread need not wait for another to have enough to do.
     let mut turn = watch::channel(true).1;
+    let (pulse, beats) = Pulse::new(count);
     let threads = (0..count)
         .map(|number| {
             let (busy, next_turn) = watch::channel(false);
             let spread = Spread { turn: std::mem::replace(&mut turn, next_turn), busy };
-            start(number, &listener, &config, (&watched, spread), &ended_sender)
+            start(number, &listener, &config, (&watched, spread, beats.clone()), &ended_sender)
         })
         .collect::<io::Result<Vec<_>>>()
         .map_err(GatewayError::Setup)?;
-    drop((listener, watched, ended_sender));
+    drop((listener, watched, ended_sender, beats));
     info!(%address, threads = threads.len(), "the gateway listens");
     ready(address);
+    config.manager.ready(&format!("serves hooks at {address}"));
+    if let Some(every) = config.manager.alive_every() {
+        tokio::spawn(pulse.keep(every, config.manager.clone()));
+    }
 
     let unexpected = tokio::select! {
         () = next(Stage::Serving) => false,
         _ = ended.recv() => true,
     };
+    config.manager.stopping("answers the requests in flight", config.drain_timeout + STOP_GRACE);
     stage.send_replace(Stage::Draining);
     // The channel closes when the last thread has dropped its end.
     let all_ended = async { while ended.recv().await.is_some() {} };
@@ -141,18 +162,30 @@ fn start(
     number: usize,
     listener: &StdTcpListener,
     config: &Arc<Config>,
-    (stage, spread): (&watch::Receiver<Stage>, Spread),
+    (stage, spread, beat): (&watch::Receiver<Stage>, Spread, Beat),
     ended: &mpsc::Sender<()>,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     let (listener, config) = (listener.try_clone()?, Arc::clone(config));
     let (stage, ended) = (stage.clone(), Ended(ended.clone()));
     std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
         let _ended = ended;
-        thread::run(listener, config, stage, spread)
+        thread::run(listener, config, stage, (spread, beat))
     })
 }
 
-/// The listening socket, not blocking.
+/// The listening socket: the one that was passed, or one of our own.
+fn open(config: &Config) -> Result<StdTcpListener, GatewayError> {
+    let Some(passed) = &config.passed else {
+        return listen(config.listen).map_err(|source| GatewayError::Listen { address: config.listen, source });
+    };
+    let Place::Tcp(_) = inherited::look(passed)? else { return Err(GatewayError::NotTcp) };
+    let own = passed.try_clone().map_err(GatewayError::Setup)?;
+    let listener = StdTcpListener::from(own);
+    listener.set_nonblocking(true).map_err(GatewayError::Setup)?;
+    Ok(listener)
+}
+
+/// A listening socket of our own, not blocking.
 fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A gateway that is started again must not wait for the old one's connections to be forgotten.

@@ -23,6 +23,7 @@ use crate::limits::{
 };
 use crate::link::Link;
 use crate::link_task;
+use crate::pulse::Beat;
 use crate::untaken::Untaken;
 
 /// What a thread is to do.
@@ -62,10 +63,13 @@ pub(crate) fn run(
     listener: StdTcpListener,
     config: Arc<Config>,
     stage: watch::Receiver<Stage>,
-    spread: Spread,
+    (spread, beat): (Spread, Beat),
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(Box::pin(serve(listener, config, stage, spread)))
+    runtime.block_on(Box::pin(async move {
+        spawn_local(beat.keep());
+        serve(listener, config, stage, spread).await
+    }))
 }
 
 async fn serve(

@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use tokio::net::UnixStream;
 use crate::connect::name_of;
 use crate::connection::{Reader, Writer, over};
 use crate::handshake::{HandshakeError, accept};
+use crate::inherited::{self, NotServable, Place};
 use crate::limits::SOCKET_PATH_BYTES_MAX;
 use crate::peer::Peer;
 
@@ -32,7 +34,7 @@ pub enum BindError {
     #[error("another supervisor is running: it listens at {}", .0.display())]
     AlreadyRunning(PathBuf),
     /// Somebody is opening a socket in the same directory at this very moment.
-    #[error("another supervisor is starting: it holds the lock of {}", .0.display())]
+    #[error("another supervisor holds the lock of {}: it is starting, or serves a socket that was passed to it", .0.display())]
     Starting(PathBuf),
     /// The path names something that is not a socket; it is left alone.
     #[error("{} exists and is not a socket: choose another path or remove it", .0.display())]
@@ -56,6 +58,14 @@ pub enum BindError {
         /// Its permission bits.
         mode: u32,
     },
+    /// What the service manager passed is no socket of ours.
+    #[error("the socket that the service manager passed cannot be served: {0}")]
+    Passed(#[from] NotServable),
+    /// It is a socket of another kind.
+    #[error(
+        "the socket that the service manager passed is one of TCP; the control socket is a Unix socket (ListenStream=/its/path)"
+    )]
+    NotUnix,
     /// Anything else.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -71,8 +81,10 @@ pub enum BindError {
 pub struct Listener {
     socket: SocketListener,
     path: PathBuf,
-    /// Device and inode of the socket's file.
-    identity: (u64, u64),
+    /// Device and inode of the socket's file, if it is ours to remove.
+    identity: Option<(u64, u64)>,
+    /// Held as long as a socket outside of the directory is served: the socket's file shows nobody there that we do.
+    _lock: Option<Flock<File>>,
 }
 
 impl Listener {
@@ -91,7 +103,25 @@ impl Listener {
         remove_stale(path)?;
         let socket = open(path).map_err(|source| io_error(path, source))?;
         let identity = identity(path).map_err(|source| io_error(path, source))?;
-        Ok(Self { socket, path: path.to_owned(), identity })
+        Ok(Self { socket, path: path.to_owned(), identity: Some(identity), _lock: None })
+    }
+
+    /// Serves a socket that a service manager passed, in place of `path`, whose directory is ours as with [`Listener::bind`]: it
+    /// is private, and only one process serves it. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn passed(descriptor: OwnedFd, path: &Path) -> Result<Self, BindError> {
+        let Place::Unix(at) = inherited::look(&descriptor)? else { return Err(BindError::NotUnix) };
+        let directory = private_directory(path)?;
+        let lock = lock(&directory)?;
+        // Unless what listens in the directory is the very socket that was passed.
+        if at.as_deref() != Some(path) {
+            remove_stale(path)?;
+        }
+        let at = at.unwrap_or_else(|| path.to_owned());
+        let socket = SocketListener::try_from(descriptor).map_err(|source| io_error(&at, source))?;
+        Ok(Self { socket, path: at, identity: None, _lock: Some(lock) })
     }
 
     /// Waits for the next connection. Cancel-safe.
@@ -113,7 +143,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+        if self.identity.is_some() && identity(&self.path).ok() == self.identity {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -141,4 +142,23 @@ pub(crate) fn own_received(numbers: Vec<RawFd>) -> Option<OwnedFd> {
         kept = Some(unsafe { OwnedFd::from_raw_fd(number) });
     }
     kept
+}
+
+/// Takes possession of a descriptor that this process was executed with. What it opened itself is closed in programs that are
+/// executed (O_CLOEXEC), as everything is that the standard library opens; so what is not was there before, and is nobody's.
+///
+/// # Errors
+/// When there is no such descriptor, or this process opened it.
+pub(crate) fn own_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD takes no pointer, changes nothing, and is refused where there is no descriptor.
+    let flags = Errno::result(unsafe { libc::fcntl(number, libc::F_GETFD) })?;
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::other(format!(
+            "descriptor {number} was not passed to this process: it opened it itself"
+        )));
+    }
+    // SAFETY: as above; what it changes is the flag alone.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, flags | libc::FD_CLOEXEC) })?;
+    // SAFETY: it is open, and nothing in this process has it: see above. The flag now keeps it from being taken twice.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -1,9 +1,12 @@
 //! What a supervisor is started with.
 
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use runlet_ipc::Manager;
 use runlet_proto::worker::Confinement;
 
 use crate::heavy::cgroup::Choice;
@@ -38,6 +41,16 @@ pub struct Config {
     pub retention: runlet_journal::Retention,
     /// How long live runs may go on after the signal to stop.
     pub drain: Duration,
+    /// The control socket that a service manager passed, served in place of `control.sock`.
+    pub passed: Option<Arc<OwnedFd>>,
+    /// Who is told when the supervisor is ready, reloads, lives and ends.
+    pub manager: Manager,
+    /// Reads the configuration again at SIGHUP; without it SIGHUP ends the process.
+    pub reload: Option<fn() -> Result<Self, String>>,
+    /// Which lines are logged, as `set_log_level` takes it.
+    pub log_level: String,
+    /// Has other lines logged from now on.
+    pub set_log_level: Option<fn(&str)>,
     /// Called when the last live run has ended and nothing is to be done: gives freed memory back to the system.
     pub release_memory: Option<fn()>,
 }
@@ -59,11 +72,16 @@ impl Config {
             allowed: Vec::new(),
             retention: runlet_journal::Retention::default(),
             drain: Duration::from_secs(30),
+            passed: None,
+            manager: Manager::default(),
+            reload: None,
+            log_level: String::new(),
+            set_log_level: None,
             release_memory: None,
         }
     }
 
-    /// Path of the control socket.
+    /// Path of the control socket, unless one was passed.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.state.join("control.sock")

@@ -20,6 +20,7 @@ use crate::outbox::Outbox;
 use crate::pool::Pool;
 use crate::programs::Programs;
 use crate::registry::Registry;
+use crate::reload::Fresh;
 use crate::run_id::RunIds;
 use crate::run_record::{RequestId, RunRecord};
 
@@ -59,6 +60,8 @@ pub(crate) struct Core {
     /// Where calls under way send their answers.
     pub(crate) loop_queue: mpsc::Sender<Inbound>,
     pub(crate) phase: Phase,
+    /// A configuration that was read again, until the loop has taken it.
+    pub(crate) fresh: Option<Box<Fresh>>,
     /// Whether a run has ended since the loop last looked.
     pub(crate) worked: bool,
     pub(crate) started_at_ms: u64,
@@ -158,6 +161,7 @@ impl Core {
             Inbound::Journal(heard) => self.heard_from_journal(heard),
             Inbound::Past { to, replies } => self.past_read(to, replies),
             Inbound::Retry { to, retry, stored } => self.retry_read(to, &retry, stored),
+            Inbound::Reloaded(fresh) => self.fresh = Some(fresh),
             Inbound::Shutdown => {
                 self.phase = match self.phase {
                     Phase::Accepting => Phase::Draining,

@@ -21,11 +21,12 @@ use crate::heavy::{cgroup, leftovers};
 use crate::history::History;
 use crate::inbound::Inbound;
 use crate::lane::Overran;
-use crate::limits::{FLUSH_DEADLINE, INBOUND_BATCH, INBOUND_MAX, RELEASE_MEMORY_AFTER};
+use crate::limits::{FLUSH_DEADLINE, INBOUND_BATCH, INBOUND_MAX, RELEASE_MEMORY_AFTER, STOP_GRACE};
 use crate::listen::accept_connections;
 use crate::pool::Pool;
 use crate::programs::{ProgramError, Programs};
 use crate::registry::Registry;
+use crate::reload;
 use crate::run_id::RunIds;
 
 /// A supervisor that could not start or could not go on.
@@ -55,12 +56,12 @@ pub enum Error {
 }
 
 /// Runs a supervisor until SIGTERM or SIGINT, and then until its live runs have ended or `config.drain` is over; a second
-/// signal ends the wait. While it drains it still answers its clients, and refuses new runs. `ready` is called once the control socket accepts connections. Must not be called on a thread of
+/// signal ends the wait. While it drains it still answers its clients, and refuses new runs. `ready` is called with the control socket's path once that accepts connections. Must not be called on a thread of
 /// another tokio runtime.
 ///
 /// # Errors
 /// [`Error`] when it cannot start.
-pub fn run(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
+pub fn run(config: Config, ready: impl FnOnce(&str)) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     let outcome = runtime.block_on(serve(config, ready));
     // Connection tasks have been given their chance to write; nothing else is to be waited for.
@@ -68,8 +69,9 @@ pub fn run(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
     outcome
 }
 
-async fn serve(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
-    let listener = Listener::bind(&config.socket())?;
+async fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Error> {
+    let listener = listen(&config)?;
+    let socket = listener.path().display().to_string();
     let (loop_queue, inbound) = mpsc::channel(INBOUND_MAX);
     let (recorder, on_disk) = watch::channel(0);
     let hear = tell_loop(loop_queue.clone(), recorder);
@@ -84,15 +86,39 @@ async fn serve(config: Config, ready: impl FnOnce()) -> Result<(), Error> {
         core.refill();
     }
     let recovery = core.recover(recovered);
-    let signals = tokio::spawn(forward_signals(loop_queue.clone()));
+    let signals = tokio::spawn(forward_signals(loop_queue.clone(), config.clone()));
     let accepting = tokio::spawn(accept_connections(listener, loop_queue));
     tracing::info!(?recovery, "what an earlier supervisor left is taken up");
-    tracing::info!(socket = %config.socket().display(), slots = config.slots, "the supervisor is ready");
-    ready();
-    let failure =
-        EventLoop { core, inbound, accepting, config, drain_deadline: None, idle_since: None, releases: 0 }.run().await;
+    tracing::info!(socket, slots = config.slots, "the supervisor is ready");
+    ready(&socket);
+    config.manager.ready(&format!("serves {socket}"));
+    let failure = EventLoop {
+        core,
+        inbound,
+        accepting,
+        alive_due: config.manager.alive_every().map(|every| Instant::now() + every),
+        config,
+        drain_deadline: None,
+        idle_since: None,
+        releases: 0,
+    }
+    .run()
+    .await;
     signals.abort();
     failure.map_or(Ok(()), |why| Err(Error::Journal(why)))
+}
+
+/// The control socket: the one that was passed, or one of our own.
+fn listen(config: &Config) -> Result<Listener, runlet_ipc::BindError> {
+    let path = config.socket();
+    match &config.passed {
+        Some(descriptor) => {
+            let own =
+                descriptor.try_clone().map_err(|source| runlet_ipc::BindError::Io { path: path.clone(), source })?;
+            Listener::passed(own, &path)
+        }
+        None => Listener::bind(&path),
+    }
 }
 
 /// What the writer of the journal says goes to the loop, and to the calls that wait for it.
@@ -144,23 +170,36 @@ fn new_core(
         ended: Ended::default(),
         loop_queue: loop_queue.clone(),
         phase: Phase::Accepting,
+        fresh: None,
         worked: false,
         started_at_ms: clock.unix_ms(clock.now()),
     })
 }
 
-/// SIGTERM and SIGINT become messages, so that the loop has one source of truth.
-async fn forward_signals(loop_queue: mpsc::Sender<Inbound>) {
+/// SIGTERM and SIGINT become messages, so that the loop has one source of truth; SIGHUP becomes the configuration, read again.
+async fn forward_signals(loop_queue: mpsc::Sender<Inbound>, Config { reload, manager, .. }: Config) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return tracing::error!("signal handlers could not be installed; only SIGKILL ends this supervisor");
     };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let mut hangup = reload.and_then(|reload| Some((signal(SignalKind::hangup()).ok()?, reload)));
+    let mut hung_up = async || match &mut hangup {
+        Some((hangup, reload)) => {
+            hangup.recv().await;
+            *reload
         }
-        if loop_queue.send(Inbound::Shutdown).await.is_err() {
+        None => std::future::pending().await,
+    };
+    loop {
+        let inbound = tokio::select! {
+            _ = terminate.recv() => Inbound::Shutdown,
+            _ = interrupt.recv() => Inbound::Shutdown,
+            reload = hung_up() => {
+                manager.reloading();
+                Inbound::Reloaded(Box::new(reload::read(reload).await))
+            }
+        };
+        if loop_queue.send(inbound).await.is_err() {
             return;
         }
     }
@@ -171,6 +210,8 @@ struct EventLoop {
     inbound: mpsc::Receiver<Inbound>,
     accepting: JoinHandle<()>,
     config: Config,
+    /// When the service manager is to be told that this loop turns, if it waits for that.
+    alive_due: Option<Instant>,
     /// When the drain is over, once it has begun.
     drain_deadline: Option<Instant>,
     /// Since when no run lives, once one did.
@@ -222,6 +263,8 @@ impl EventLoop {
         let live_runs = self.core.runs.len();
         let deadline = *self.drain_deadline.get_or_insert_with(|| {
             tracing::info!(live_runs, deadline = ?self.config.drain, "shutting down: no further run is accepted");
+            let status = format!("drains: {live_runs} live runs, for at most {:?}", self.config.drain);
+            self.config.manager.stopping(&status, self.config.drain + STOP_GRACE);
             Instant::now() + self.config.drain
         });
         live_runs > 0 && Instant::now() < deadline
@@ -234,7 +277,21 @@ impl EventLoop {
             self.core.kernel.handle_timeout(now);
         }
         self.core.settle();
+        if let Some(fresh) = self.core.fresh.take() {
+            let said = reload::take(&mut self.core, &mut self.config, *fresh);
+            self.config.manager.ready(&said);
+        }
         self.release_memory_when_idle();
+        self.say_alive();
+    }
+
+    /// Only the loop itself says so: one that hangs is ended by its manager, which is what the manager waits for.
+    fn say_alive(&mut self) {
+        let now = Instant::now();
+        if self.alive_due.is_some_and(|due| due <= now) {
+            self.config.manager.alive();
+            self.alive_due = self.config.manager.alive_every().map(|every| now + every);
+        }
     }
 
     /// Gives freed memory back to the system when the last run has ended a while ago: at the times that
@@ -262,7 +319,7 @@ impl EventLoop {
     /// Sets the timer to what is due next; without anything due there is no timer and no wake-up.
     fn arm(&self, timer: std::pin::Pin<&mut Sleep>, armed: &mut Option<Instant>) {
         let kernel_due = self.core.kernel.poll_timeout().map(|time| self.core.clock.instant(time));
-        let due = [kernel_due, self.drain_deadline, self.release_due()].into_iter().flatten().min();
+        let due = [kernel_due, self.drain_deadline, self.release_due(), self.alive_due].into_iter().flatten().min();
         if due != *armed {
             *armed = due;
             if let Some(due) = due {

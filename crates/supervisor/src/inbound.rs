@@ -17,6 +17,7 @@ use crate::heavy::process::Exit;
 use crate::heavy::workers::WorkerId;
 use crate::heavy::zygote::ZygoteName;
 use crate::outbox::Outbox;
+use crate::reload::Fresh;
 use crate::run_record::RequestId;
 
 /// Numbers the control connections of one supervisor.
@@ -74,6 +75,8 @@ pub(crate) enum Inbound {
     Past { to: RequestId, replies: Vec<Reply> },
     /// A run was read that is to be made again.
     Retry { to: RequestId, retry: Retry, stored: Result<Box<StoredRun>, Refusal> },
+    /// The configuration was read again.
+    Reloaded(Box<Fresh>),
     /// The process was asked to stop.
     Shutdown,
 }

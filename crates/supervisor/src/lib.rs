@@ -26,6 +26,7 @@ mod pool;
 mod programs;
 mod quota;
 mod registry;
+mod reload;
 mod reply;
 mod request;
 mod run_id;

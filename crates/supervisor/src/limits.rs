@@ -172,6 +172,8 @@ pub(crate) const GROUPS_REMOVED_WITHIN: Duration = Duration::from_secs(2);
 /// Between two looks whether they have.
 pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
+pub use runlet_journal::limits::RETENTION_RUNS_DEFAULT;
+
 /// How long an idempotency key is known.
 pub const KEY_AGE_MAX: Duration = Duration::from_hours(24);
 
@@ -180,3 +182,5 @@ pub const KEYS_MAX: usize = 100_000;
 
 /// Requests that read the journal at once.
 pub(crate) const PAST_READS_MAX: usize = 8;
+/// What a service manager is told that a stop takes beyond the drain: the last answers, the workers' ends, their control groups.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(15);

@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum as _, ValueHint};
 use runlet_proto::worker::Confinement;
-use runlet_supervisor::AllowProgram;
 use runlet_supervisor::cgroup::Choice;
+use runlet_supervisor::{AllowProgram, Retention};
 
-use runlet_supervisor::limits::WORKER_NICE_DEFAULT;
+use runlet_supervisor::limits::{RETENTION_RUNS_DEFAULT, WORKER_NICE_DEFAULT};
 use runlet_workflow::{parse_duration, parse_size};
 
 use super::{DEFAULT_LISTEN, listen};
-use crate::limits::{DRAIN_DEFAULT, HEAVY_MEMORY_DEFAULT};
+use crate::limits::{DRAIN_DEFAULT, HEAVY_MEMORY_DEFAULT, KEEP_BYTES_DEFAULT, KEEP_DEFAULT};
+use crate::logging::{self, LogFormat};
 
 /// `runlet up`.
 #[derive(Debug, Args)]
@@ -26,10 +27,12 @@ pub(crate) struct Up {
     #[arg(long)]
     pub(crate) demo: bool,
     /// Where the gateway listens, an IP address and a port; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", value_parser = listen, default_value = DEFAULT_LISTEN)]
+    #[arg(long, value_name = "ADDR", env = "RUNLET_LISTEN", value_parser = listen, default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) supervisor: SupervisorOptions,
+    #[command(flatten)]
+    pub(crate) log: LogChoice,
 }
 
 /// `runlet supervisor`.
@@ -37,6 +40,8 @@ pub(crate) struct Up {
 pub(crate) struct Supervisor {
     #[command(flatten)]
     pub(crate) options: SupervisorOptions,
+    #[command(flatten)]
+    pub(crate) log: Log,
     /// Start `PROGRAM zygote` instead of this program's own: how the tests put hostile workers in front of a supervisor.
     #[arg(long, hide = true, value_name = "PROGRAM", value_hint = ValueHint::FilePath)]
     pub(crate) zygote: Option<PathBuf>,
@@ -46,16 +51,16 @@ pub(crate) struct Supervisor {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SupervisorOptions {
     /// State directory [default: $RUNLET_STATE, else $XDG_STATE_HOME/runlet, else ~/.local/state/runlet].
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", env = "RUNLET_STATE", hide_env = true, value_hint = ValueHint::DirPath)]
     pub(crate) state: Option<PathBuf>,
     /// PEM file with certificate authorities that `fetch` trusts beside the system's.
     #[arg(long, value_name = "FILE", env = "RUNLET_CA_FILE", value_hint = ValueHint::FilePath)]
     pub(crate) ca_file: Option<PathBuf>,
     /// Threads of the light pool [default: as many as there are cores].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", env = "RUNLET_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
     /// How long live runs may go on after the supervisor was told to end: `500ms`, `30s`, `2m`.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = DRAIN_DEFAULT)]
+    #[arg(long, value_name = "DURATION", env = "RUNLET_DRAIN", value_parser = parse_duration, default_value = DRAIN_DEFAULT)]
     pub(crate) drain: Duration,
     /// Memory that all heavy runs together may be allowed: `512MiB`, `4GiB`. A run that does not fit waits for its turn.
     #[arg(long, value_name = "SIZE", env = "RUNLET_HEAVY_MEMORY", value_parser = parse_size, default_value = HEAVY_MEMORY_DEFAULT)]
@@ -63,6 +68,8 @@ pub(crate) struct SupervisorOptions {
     /// How far worker processes stand back for others at the CPU, 0 (not at all) to 19 (nice(1)).
     #[arg(long, value_name = "N", env = "RUNLET_WORKER_NICE", value_parser = clap::value_parser!(u8).range(0..=19), default_value_t = WORKER_NICE_DEFAULT)]
     pub(crate) worker_nice: u8,
+    #[command(flatten)]
+    pub(crate) keep: Keep,
     #[command(flatten)]
     pub(crate) require: RequireIsolation,
     #[command(flatten)]
@@ -81,11 +88,15 @@ pub(crate) struct SupervisorOptions {
 impl SupervisorOptions {
     /// The same as arguments of `runlet supervisor`, but the state directory.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
-        let Self { state: _, ca_file, threads, drain, heavy_memory, worker_nice, require, cgroup, allowed } = self;
+        let Self { state: _, ca_file, threads, drain, heavy_memory, worker_nice, keep, require, cgroup, allowed } =
+            self;
         let mut arguments: Vec<OsString> = [
             ("--drain", format!("{}ms", drain.as_millis())),
             ("--heavy-memory", format!("{heavy_memory}B")),
             ("--worker-nice", worker_nice.to_string()),
+            ("--keep", format!("{}s", keep.age.as_secs())),
+            ("--keep-runs", keep.runs.to_string()),
+            ("--keep-bytes", format!("{}B", keep.bytes)),
             ("--require-isolation", require.require_isolation.to_string()),
             ("--cgroup", cgroup.cgroup.to_string()),
         ]
@@ -102,6 +113,27 @@ impl SupervisorOptions {
             arguments.extend(["--allow-exec".into(), program.to_string().into()]);
         }
         arguments
+    }
+}
+
+/// Which ended runs the journal keeps: those within all of these bounds.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Keep {
+    /// Keep ended runs for so long: `12h`, `7d`.
+    #[arg(id = "keep", long = "keep", value_name = "DURATION", env = "RUNLET_KEEP", value_parser = parse_duration, default_value = KEEP_DEFAULT)]
+    pub(crate) age: Duration,
+    /// Keep so many ended runs.
+    #[arg(id = "keep_runs", long = "keep-runs", value_name = "N", env = "RUNLET_KEEP_RUNS", default_value_t = RETENTION_RUNS_DEFAULT)]
+    pub(crate) runs: u64,
+    /// Keep ended runs in so many bytes on disk: `500MiB`, `10GiB`.
+    #[arg(id = "keep_bytes", long = "keep-bytes", value_name = "SIZE", env = "RUNLET_KEEP_BYTES", value_parser = parse_size, default_value = KEEP_BYTES_DEFAULT)]
+    pub(crate) bytes: u64,
+}
+
+impl Keep {
+    /// The same for the journal.
+    pub(crate) const fn retention(&self) -> Retention {
+        Retention { age: Some(self.age), runs_max: Some(self.runs), bytes_max: Some(self.bytes) }
     }
 }
 
@@ -145,10 +177,47 @@ pub(crate) struct Zygote {
 #[derive(Debug, Args)]
 pub(crate) struct Gateway {
     /// Where it listens, an IP address and a port; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", value_parser = listen, default_value = DEFAULT_LISTEN)]
+    #[arg(long, value_name = "ADDR", env = "RUNLET_LISTEN", value_parser = listen, default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
 
     /// Serving threads; another one takes connections only when there are many. By default as many as cores, at most 4.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", env = "RUNLET_GATEWAY_THREADS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: Option<u16>,
+
+    #[command(flatten)]
+    pub(crate) log: Log,
+}
+
+/// What a daemon logs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Log {
+    /// Which lines are logged: a level (error, warn, info, debug, trace), or target=level pairs with commas between.
+    #[arg(long, value_name = "LEVEL", env = "RUNLET_LOG", value_parser = logging::level, default_value = "info")]
+    pub(crate) log_level: String,
+    /// How lines are written: text for people, or JSON objects, one a line.
+    #[arg(long, value_name = "FORMAT", env = "RUNLET_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// What both daemons are told to log, if they are told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LogChoice {
+    /// Which lines are logged: a level (error, warn, info, debug, trace), or target=level pairs with commas between.
+    #[arg(long, value_name = "LEVEL", value_parser = logging::level)]
+    log_level: Option<String>,
+    /// How lines are written: text for people, or JSON objects, one a line.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+}
+
+impl LogChoice {
+    /// As arguments of a daemon.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let format = self.log_format.and_then(|format| Some(format.to_possible_value()?.get_name().to_owned()));
+        [("--log-level", self.log_level.clone()), ("--log-format", format)]
+            .into_iter()
+            .filter_map(|(name, value)| Some([name.into(), value?.into()]))
+            .flatten()
+            .collect()
+    }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod config;
 pub(crate) mod deploy;
 mod doctor;
 mod gateway;
@@ -37,6 +38,7 @@ use runlet_proto::control::{Refusal, RefusalKind, Reply};
 
 use crate::args::{Cli, Command, JournalCommand};
 use crate::client::Client;
+use crate::configuration::Mistake;
 use crate::exit_code::ExitCode;
 use crate::output::{self, Format};
 use crate::paths;
@@ -47,7 +49,7 @@ use crate::sources::SourceError;
 /// # Errors
 /// [`CommandError`], still to be told.
 pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
-    let here = Setting { format: cli.output, socket: cli.socket };
+    let here = Setting::of(&cli);
     let result = match cli.command {
         Command::Up(args) => here.no_socket("up").and_then(|()| up::perform(&here, args)),
         Command::Supervisor(args) => here.no_socket("supervisor").and_then(|()| supervisor::perform(args)),
@@ -77,6 +79,7 @@ pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Status => status::perform(&here),
         Command::Check(args) => check::perform(&here, &args),
         Command::Schema => schema::perform(here.format),
+        Command::Config(args) => config::perform(&here, &args),
         Command::Doctor(args) => doctor::perform(&here, &args),
         Command::Completions(args) => completions::perform(&args),
         // What it is told is for whoever looks for it.
@@ -94,10 +97,18 @@ pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
 pub(crate) struct Setting {
     /// How data is printed.
     pub(crate) format: Format,
+    /// The configuration file that was named.
+    pub(crate) config: Option<PathBuf>,
     socket: Option<PathBuf>,
+    socket_given: bool,
 }
 
 impl Setting {
+    pub(crate) fn of(cli: &Cli) -> Self {
+        let Cli { output, socket, socket_given, config, command: _ } = cli;
+        Self { format: *output, socket: socket.clone(), socket_given: *socket_given, config: config.clone() }
+    }
+
     /// The control socket to talk to.
     pub(crate) fn socket(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(paths::default_socket)
@@ -112,7 +123,7 @@ impl Setting {
     }
 
     fn no_socket(&self, command: &str) -> Result<(), CommandError> {
-        if self.socket.is_none() {
+        if !self.socket_given {
             return Ok(());
         }
         Err(CommandError::Usage {
@@ -132,6 +143,14 @@ pub(crate) enum CommandError {
         message: String,
         /// The way out.
         help: Option<String>,
+    },
+    /// The configuration file has mistakes.
+    #[error("{}", mistakes.iter().map(|mistake| told(file, mistake)).collect::<Vec<_>>().join("\n"))]
+    Configuration {
+        /// The file.
+        file: PathBuf,
+        /// All of them.
+        mistakes: Vec<Mistake>,
     },
     /// A definition could not be read.
     #[error(transparent)]
@@ -218,7 +237,7 @@ impl CommandError {
     /// The code the process ends with.
     pub(crate) const fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage { .. } | Self::Source(_) => ExitCode::Usage,
+            Self::Usage { .. } | Self::Configuration { .. } | Self::Source(_) => ExitCode::Usage,
             Self::Unreachable { .. } | Self::Lost { .. } => ExitCode::Unreachable,
             Self::Denied { .. } => ExitCode::Denied,
             Self::Refused(refusal) => ExitCode::of_refusal(refusal.kind),
@@ -229,6 +248,10 @@ impl CommandError {
 
     /// Tells it on stderr, with the way out.
     pub(crate) fn report(&self) {
+        if let Self::Configuration { file, mistakes } = self {
+            mistakes.iter().for_each(|mistake| output::note(&format!("error: {}", told(file, mistake))));
+            return;
+        }
         output::note(&format!("error: {self}"));
         if let Some(help) = self.help() {
             output::note(&format!("  help: {help}"));
@@ -245,9 +268,19 @@ impl CommandError {
             ),
             Self::Refused(Refusal { help: Some(help), .. }) => Some(help.clone()),
             Self::Refused(Refusal { kind: RefusalKind::Overloaded, .. }) => Some("try again later".to_owned()),
-            Self::Refused(_) | Self::Source(_) | Self::Child { .. } | Self::Output(_) => None,
+            Self::Refused(_)
+            | Self::Configuration { .. }
+            | Self::Source(_)
+            | Self::Child { .. }
+            | Self::Output(_) => None,
         }
     }
+}
+
+/// A mistake with its place and the way out.
+fn told(file: &Path, Mistake { line, column, message, help }: &Mistake) -> String {
+    let help = help.as_ref().map(|help| format!("\n  help: {help}")).unwrap_or_default();
+    format!("{}:{line}:{column}: {message}{help}", file.display())
 }
 
 /// How a supervisor with this socket is started.

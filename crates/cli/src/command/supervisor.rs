@@ -4,40 +4,60 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use runlet_ipc::BindError;
-use runlet_supervisor::Error;
+use runlet_supervisor::{Config, Error};
 
 use super::CommandError;
-use crate::args::Supervisor;
+use crate::args::{Command, Supervisor};
 use crate::exit_code::ExitCode;
 use crate::launcher::child;
-use crate::{logging, memory, paths};
+use crate::{configuration, logging, memory, paths, service};
 
 /// Runs until SIGTERM or SIGINT. Prints `ready SOCKET` on stdout once clients can connect.
 ///
 /// # Errors
 /// [`CommandError`] when it cannot start.
 pub(crate) fn perform(args: Supervisor) -> Result<ExitCode, CommandError> {
+    let passed = service::passed("control")?;
     child::follow_launcher()?;
-    logging::start()?;
+    logging::start(&args.log);
     runlet_worker::turns::take_short_ones();
+    let mut config = config(args);
+    config.passed = passed;
+    config.manager = service::manager();
+    runlet_supervisor::run(config, child::say_ready).map_err(|error| explained(&error))?;
+    Ok(ExitCode::Ok)
+}
+
+fn config(args: Supervisor) -> Config {
     let state = args.options.state.unwrap_or_else(paths::default_state);
-    let mut config = runlet_supervisor::Config::new(state);
+    let mut config = Config::new(state);
     config.ca_file = args.options.ca_file;
     config.drain = args.options.drain;
     config.level_required = args.options.require.require_isolation;
     config.heavy_memory_bytes = args.options.heavy_memory;
+    config.retention = args.options.keep.retention();
     config.worker_nice = args.options.worker_nice;
     config.cgroup = args.options.cgroup.cgroup;
     config.allowed = args.options.allowed;
     config.release_memory = Some(memory::release);
+    config.reload = service::reloads().then_some(again);
+    config.log_level = args.log.log_level;
+    config.set_log_level = Some(logging::set_level);
     // The running file, even if another has been installed in its place.
     config.zygote = Some(args.zygote.unwrap_or_else(|| PathBuf::from("/proc/self/exe")));
     if let Some(threads) = args.options.threads.and_then(|threads| NonZeroUsize::new(threads.into())) {
         config.slots = threads;
     }
-    let socket = config.socket().display().to_string();
-    runlet_supervisor::run(config, || child::say_ready(&socket)).map_err(|error| explained(&error))?;
-    Ok(ExitCode::Ok)
+    config
+}
+
+/// The configuration, read again: the command line and the environment are what they were, the file may be another.
+fn again() -> Result<Config, String> {
+    let words: Vec<_> = std::env::args_os().collect();
+    match configuration::parse_again(&words)?.command {
+        Command::Supervisor(args) => Ok(config(args)),
+        other => Err(format!("the command line is another now: {other:?}")),
+    }
 }
 
 fn explained(error: &Error) -> CommandError {
@@ -46,6 +66,9 @@ fn explained(error: &Error) -> CommandError {
         Error::Bind(BindError::AlreadyRunning(_) | BindError::Starting(_)) => {
             Some("`runlet status` says how it is; --state DIR starts another beside it")
         }
+        Error::Bind(BindError::Passed(_) | BindError::NotUnix) => Some(
+            "its unit is to have ListenStream=/the/socket's/path; without LISTEN_FDS the supervisor makes its own socket",
+        ),
         Error::Bind(_) => Some("--state DIR chooses another directory"),
         Error::Fetch(_) => Some("the file is what --ca-file or RUNLET_CA_FILE names"),
         Error::Program(_) => {

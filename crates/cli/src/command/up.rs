@@ -37,6 +37,8 @@ pub(crate) fn perform(here: &Setting, args: Up) -> Result<ExitCode, CommandError
         format: here.format,
         state,
         options: args.supervisor,
+        log: args.log,
+        config: here.config.clone(),
         listen: args.listen,
         sources: definitions,
         demo: args.demo,

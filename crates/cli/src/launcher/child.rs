@@ -1,6 +1,7 @@
 //! One child process of `runlet up`: how it is started, how it follows the launcher's end, how it is ended.
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,14 +18,23 @@ use crate::args::SupervisorOptions;
 use crate::command::CommandError;
 use crate::exit_code::ExitCode;
 use crate::limits::READY_TIMEOUT;
-use crate::output;
+use crate::{output, service};
 
 /// Process id of the launcher, in a child's environment. Not an option: it is not for people.
 const LAUNCHER: &str = "RUNLET_LAUNCHER";
 
 /// What a child runs.
 #[derive(Debug, Clone)]
-pub(crate) enum Program {
+pub(crate) struct Program {
+    /// Which daemon it is.
+    pub(crate) kind: Kind,
+    /// What any is told.
+    pub(crate) common: Vec<OsString>,
+}
+
+/// Which daemon a child is, and what it alone is told.
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
     /// `runlet supervisor`.
     Supervisor {
         /// State directory.
@@ -44,20 +54,24 @@ pub(crate) enum Program {
 impl Program {
     /// The name for people, and the subcommand.
     pub(crate) const fn name(&self) -> &'static str {
-        match self {
-            Self::Supervisor { .. } => "supervisor",
-            Self::Gateway { .. } => "gateway",
+        match self.kind {
+            Kind::Supervisor { .. } => "supervisor",
+            Kind::Gateway { .. } => "gateway",
         }
     }
 
     fn command(&self) -> io::Result<Command> {
         let mut command = Command::new(env::current_exe()?);
-        command.arg(self.name()).env(LAUNCHER, getpid().to_string());
-        match self {
-            Self::Supervisor { state, options } => {
+        command.arg(self.name()).args(&self.common).env(LAUNCHER, getpid().to_string());
+        // What a service manager gave the launcher is for no other process.
+        for variable in service::VARIABLES {
+            command.env_remove(variable);
+        }
+        match &self.kind {
+            Kind::Supervisor { state, options } => {
                 command.arg("--state").arg(state).args(options.arguments());
             }
-            Self::Gateway { listen, socket } => {
+            Kind::Gateway { listen, socket } => {
                 command.arg("--listen").arg(listen.to_string()).arg("--socket").arg(socket);
             }
         }

@@ -8,6 +8,7 @@ pub(crate) mod child;
 mod keeper;
 mod ready;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,9 +20,9 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use self::announce::Announcement;
-use self::child::{Child, Program};
+use self::child::{Child, Kind, Program};
 use self::keeper::{Kept, keep};
-use crate::args::SupervisorOptions;
+use crate::args::{LogChoice, SupervisorOptions};
 use crate::client::Client;
 use crate::command::CommandError;
 use crate::command::deploy::{Deployed, deploy, refused};
@@ -40,12 +41,24 @@ pub(crate) struct Launch {
     pub(crate) state: PathBuf,
     /// What else the supervisor is told.
     pub(crate) options: SupervisorOptions,
+    /// What both are told to log.
+    pub(crate) log: LogChoice,
+    /// The configuration file that was named.
+    pub(crate) config: Option<PathBuf>,
     /// Where the gateway listens.
     pub(crate) listen: SocketAddr,
     /// What is deployed, checked already.
     pub(crate) sources: Vec<SourceText>,
     /// Whether the shop is served too.
     pub(crate) demo: bool,
+}
+
+impl Launch {
+    /// The arguments of both children.
+    fn common(&self) -> Vec<OsString> {
+        let config = self.config.iter().flat_map(|file| ["--config".into(), file.clone().into()]);
+        self.log.arguments().into_iter().chain(config).collect()
+    }
 }
 
 /// Brings everything up, stays until a signal, and takes it down.
@@ -94,7 +107,8 @@ async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
     if launch.demo {
         open_shop(launch).await?;
     }
-    let program = Program::Supervisor { state: launch.state.clone(), options: launch.options.clone() };
+    let kind = Kind::Supervisor { state: launch.state.clone(), options: launch.options.clone() };
+    let program = Program { kind, common: launch.common() };
     let sources: Arc<[SourceText]> = std::mem::take(&mut launch.sources).into();
     let (supervisor, _) = Child::start(&program).await?;
     let gateway = match bring_up_rest(launch, &sources).await {
@@ -132,14 +146,16 @@ async fn bring_up_rest(launch: &Launch, sources: &Arc<[SourceText]>) -> Result<K
     if code != ExitCode::Ok {
         return Err(NotUp::NotTaken(code));
     }
-    let (child, said) = Child::start(&Program::Gateway { listen: launch.listen, socket: socket.clone() }).await?;
+    let kind = Kind::Gateway { listen: launch.listen, socket: socket.clone() };
+    let (child, said) = Child::start(&Program { kind, common: launch.common() }).await?;
     let address: SocketAddr = said.parse().map_err(|_| CommandError::Failed {
         message: format!("the gateway is ready at `{said}`, which is no address"),
         help: None,
     })?;
     Announcement::new(address, &socket, launch.demo, &deployed).print(launch.format)?;
     // The address it really got, so that the printed URLs hold after a restart.
-    Ok(keep(Program::Gateway { listen: address, socket }, child, GATEWAY_STOP_TIMEOUT, || async {}))
+    let program = Program { kind: Kind::Gateway { listen: address, socket }, common: launch.common() };
+    Ok(keep(program, child, GATEWAY_STOP_TIMEOUT, || async {}))
 }
 
 /// Opens the shop, and has the supervisor trust it.

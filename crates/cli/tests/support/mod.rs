@@ -60,7 +60,7 @@ impl Scripted {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(cargo_bin("runlet"));
         command.args(arguments).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
-        command.env("RUNLET_STATE", self.folder.path().join("state"));
+        command.env("RUNLET_STATE", self.folder.path().join("state")).env("RUNLET_CONFIG", "/dev/null");
         command
     }
 
