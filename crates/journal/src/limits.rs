@@ -85,3 +85,6 @@ pub(crate) const FULL_RETRY_FIRST: Duration = Duration::from_millis(100);
 
 /// See [`FULL_RETRY_FIRST`].
 pub(crate) const FULL_RETRY_LAST: Duration = Duration::from_secs(5);
+
+/// How long closing waits for space for what is left to be written.
+pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
