@@ -59,7 +59,7 @@ fn waited_for(
         match said {
             Heard::Durable { up_to } if up_to >= last => break,
             Heard::Durable { .. } => {}
-            other => panic!("{other:?}"),
+            other @ (Heard::Full { .. } | Heard::Room | Heard::Failed(_)) => panic!("{other:?}"),
         }
     }
     last

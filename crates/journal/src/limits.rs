@@ -88,3 +88,6 @@ pub(crate) const FULL_RETRY_LAST: Duration = Duration::from_secs(5);
 
 /// How long closing waits for space for what is left to be written.
 pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Bytes of the write-ahead log that are kept to be written again: one that grew while somebody read is cut to it.
+pub(crate) const LOG_BYTES_KEPT: i64 = 16 * 1024 * 1024;

@@ -15,7 +15,7 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::OpenError;
-use crate::limits::{BUSY_PATIENCE, CACHE_KIB, STATEMENTS_MAX};
+use crate::limits::{BUSY_PATIENCE, CACHE_KIB, LOG_BYTES_KEPT, STATEMENTS_MAX};
 
 /// Name of the database's file.
 pub(crate) const FILE: &str = "journal.db";
@@ -104,6 +104,7 @@ fn prepare_writer(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "synchronous", "FULL")?;
     // Checkpoints are the writer's own: SQLite would not say that an `fsync` of its automatic ones failed.
     db.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    db.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_KEPT, |_| Ok(()))?;
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     db.pragma_update(None, "temp_store", "MEMORY")
 }

@@ -1,5 +1,7 @@
 //! The journal as the supervisor uses it: what is appended comes back, ended runs are records, and there is one writer.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::collections::BTreeMap;

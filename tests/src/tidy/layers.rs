@@ -71,8 +71,22 @@ const LAYERS: &[Layer] = &[
         paths_never: &["UnixStream", "UnixListener", "UnixSocket"],
     },
     Layer {
+        package: "runlet-journal",
+        ours: &["runlet-proto"],
+        never: &["tokio", "nix", "hyper", "reqwest", "redis", "serde_json", "bincode"],
+        paths_never: &["std::net", "std::os::unix::net", "std::env", "std::process"],
+    },
+    Layer {
         package: "runlet-supervisor",
-        ours: &["runlet-proto", "runlet-workflow", "runlet-kernel", "runlet-ipc", "runlet-fetch", "runlet-blocks"],
+        ours: &[
+            "runlet-proto",
+            "runlet-workflow",
+            "runlet-kernel",
+            "runlet-ipc",
+            "runlet-fetch",
+            "runlet-blocks",
+            "runlet-journal",
+        ],
         never: &["hyper", "axum", "clap", "reqwest", "bincode"],
         paths_never: &["TcpListener"],
     },

@@ -65,7 +65,7 @@ impl Maker {
         self.lines += 1;
         match choice {
             8 => Entry::Intent { run, block, attempt: 1, at_ms: 9 },
-            9 => Entry::Held { run, paused: self.lines % 2 == 0, priority: (self.lines % 10) as u8 },
+            9 => Entry::Held { run, paused: self.lines.is_multiple_of(2), priority: (self.lines % 10) as u8 },
             10 => Entry::BlockEnded { run, block, done: done(1, json(&"9".repeat(self.random.below(9_000) as usize))) },
             11 => {
                 let failure = Failure::upstream("connect", "refused");
@@ -114,7 +114,7 @@ impl Snapshot {
         };
         match entry {
             Entry::Deployed { source, .. } => {
-                drop(self.deployed.insert(source.workflow.clone(), source.version.clone()))
+                drop(self.deployed.insert(source.workflow.clone(), source.version.clone()));
             }
             Entry::Removed { workflow } => drop(self.deployed.remove(workflow)),
             Entry::Began(began) => {

@@ -55,7 +55,9 @@ impl Opened {
             match self.hear() {
                 Heard::Durable { up_to } if up_to >= sequence => return,
                 Heard::Durable { .. } => {}
-                other => panic!("heard {other:?} instead of Durable"),
+                other @ (Heard::Full { .. } | Heard::Room | Heard::Failed(_)) => {
+                    panic!("heard {other:?} instead of Durable")
+                }
             }
         }
     }
