@@ -25,9 +25,9 @@ impl From<rusqlite::Error> for Fault {
 impl Fault {
     /// Of a file that holds a payload.
     pub(crate) fn of_file(error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            _ => Self::Broken(format!("an output file of the journal cannot be written: {error}")),
+        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            return Self::Full;
         }
+        Self::Broken(format!("an output file of the journal cannot be written: {error}"))
     }
 }

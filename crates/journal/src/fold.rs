@@ -59,6 +59,8 @@ fn rank<P>(progress: &BlockProgress<P>) -> (bool, u32, bool) {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::wildcard_enum_match_arm, reason = "tests")]
+
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
@@ -156,7 +158,7 @@ mod tests {
             }
             _ => None,
         });
-        first_end.or(failed).or(newest.map(|attempt| BlockProgress::Unknown { attempt }))
+        first_end.or(failed).or_else(|| newest.map(|attempt| BlockProgress::Unknown { attempt }))
     }
 
     proptest! {

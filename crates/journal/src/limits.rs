@@ -85,3 +85,9 @@ pub(crate) const FULL_RETRY_FIRST: Duration = Duration::from_millis(100);
 
 /// See [`FULL_RETRY_FIRST`].
 pub(crate) const FULL_RETRY_LAST: Duration = Duration::from_secs(5);
+
+/// How long closing waits for space for what is left to be written.
+pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Bytes of the write-ahead log that are kept to be written again: one that grew while somebody read is cut to it.
+pub(crate) const LOG_BYTES_KEPT: i64 = 16 * 1024 * 1024;

@@ -207,7 +207,7 @@ impl Check<'_> {
                 self.report.orphans = orphans.count() as u64;
             }
             Err(error) => {
-                self.fault(format!("the directory {} cannot be read: {error}", self.outputs.root().display()))
+                self.fault(format!("the directory {} cannot be read: {error}", self.outputs.root().display()));
             }
         }
         Ok(())

@@ -122,12 +122,7 @@ impl Store {
         if free <= keep {
             return Ok(false);
         }
-        self.lazily(|store| {
-            let mut vacuum = store.db.prepare_cached(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
-            let mut rows = vacuum.query([])?;
-            while rows.next()?.is_some() {}
-            Ok(())
-        })?;
+        self.lazily(|store| schema::run_to_end(&store.db, &format!("PRAGMA incremental_vacuum({VACUUM_PAGES})")))?;
         let (_, left) = schema::bytes(&self.db)?;
         // Free pages that do not become fewer would be tried forever.
         Ok(left < free && left > keep)

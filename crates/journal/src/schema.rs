@@ -15,7 +15,7 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::OpenError;
-use crate::limits::{BUSY_PATIENCE, CACHE_KIB, STATEMENTS_MAX};
+use crate::limits::{BUSY_PATIENCE, CACHE_KIB, LOG_BYTES_KEPT, STATEMENTS_MAX};
 
 /// Name of the database's file.
 pub(crate) const FILE: &str = "journal.db";
@@ -95,12 +95,26 @@ fn prepare_writer(db: &Connection) -> rusqlite::Result<()> {
     db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // Only an empty database takes this, so it comes before everything else.
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // The answer comes before the change is written, and whether it was is known only at the end of the statement.
+    run_to_end(db, "PRAGMA journal_mode = WAL")?;
+    let mode: String = db.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(rusqlite::Error::InvalidParameterName(format!("its journal mode stays {mode} instead of wal")));
+    }
     db.pragma_update(None, "synchronous", "FULL")?;
     // Checkpoints are the writer's own: SQLite would not say that an `fsync` of its automatic ones failed.
     db.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    db.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_KEPT, |_| Ok(()))?;
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     db.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// Runs a statement that answers with rows, to its end: only there does SQLite say whether what it wrote was written.
+pub(crate) fn run_to_end(db: &Connection, sql: &str) -> rusqlite::Result<()> {
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
 }
 
 fn version(db: &Connection) -> rusqlite::Result<i64> {

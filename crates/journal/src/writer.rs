@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use runlet_proto::ids::RunId;
 
 use crate::fault::Fault;
 use crate::journal::Heard;
-use crate::limits::{FULL_RETRY_LAST, RETENTION_RUNS_PER_PIECE};
+use crate::limits::{CLOSE_PATIENCE, FULL_RETRY_LAST, RETENTION_RUNS_PER_PIECE};
 use crate::maintain::Collected;
 use crate::op::Op;
 use crate::queue::{Answer, Call, Patience, Shared};
@@ -86,13 +87,29 @@ impl Writer {
             self.write()?;
             let ended = self.store.tables.ended.saturating_sub(ended);
             if taken.closing {
-                return Ok(());
+                return self.write_last();
             }
             if self.full.is_none() {
                 self.keep_up(usize::try_from(ended).unwrap_or(usize::MAX))?;
             }
             self.count()?;
         }
+    }
+
+    /// What waits for space at the end is tried a little longer.
+    fn write_last(&mut self) -> Result<(), Fault> {
+        let end = Instant::now() + CLOSE_PATIENCE;
+        while !self.pending.is_empty() {
+            let again_at = self.full.as_ref().map_or(end, |full| full.again_at).min(end);
+            thread::sleep(again_at.saturating_duration_since(Instant::now()));
+            self.write()?;
+            if !self.pending.is_empty() && Instant::now() >= end {
+                let entries = self.pending.len();
+                let why = format!("its disk is full, and {entries} entries were not written before the journal closed");
+                return Err(Fault::Broken(why));
+            }
+        }
+        Ok(())
     }
 
     fn patience(&self) -> Patience {
