@@ -119,9 +119,13 @@ impl Tables {
         if used {
             return Ok(false);
         }
+        let sql = "SELECT workflow, version FROM definitions WHERE d = ?1";
+        let key = db.prepare_cached(sql)?.query_row([d], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some(key) = key else { return Ok(false) };
+        db.prepare_cached("DELETE FROM definitions WHERE d = ?1")?.execute([d])?;
         self.uses.remove(&d);
-        self.definitions.retain(|_, of| *of != d);
-        Ok(db.prepare_cached("DELETE FROM definitions WHERE d = ?1")?.execute([d])? > 0)
+        self.definitions.remove(&key);
+        Ok(true)
     }
 
     /// A run begins; `None` if there is one of this id already.

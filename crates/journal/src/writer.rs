@@ -1,6 +1,7 @@
 //! The writer's thread: batches of entries into commits, upkeep between them, and what it says about both.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -68,7 +69,10 @@ impl Writer {
 
     /// Writes until the journal is closed or a write fails for good.
     pub(crate) fn run(mut self) {
-        if let Err(Fault::Broken(why)) = self.work() {
+        // Nothing of the writer is used after a panic; but who waits for it has to hear of it.
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
+        let worked = worked.unwrap_or_else(|_| Err(Fault::Broken("the journal's writer panicked".to_owned())));
+        if let Err(Fault::Broken(why)) = worked {
             // Nobody waits for room any more, and nothing is taken.
             self.shared.close();
             (self.hear)(Heard::Failed(why));

@@ -8,15 +8,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::mpsc::channel;
 
 use bytes::Bytes;
+use runlet_journal::limits::BACKLOG_BYTES_MAX;
 use runlet_journal::{
-    Backlog, BlockProgress, Config, Entry, OpenError, Reader, Stored, StoredKey, StoredSource, StoredWorkflow, open,
+    Backlog, BlockProgress, Config, Entry, Heard, OpenError, Reader, Stored, StoredKey, StoredSource, StoredWorkflow,
+    open,
 };
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
 use runlet_proto::state::RunState;
-use support::{KEEP_ALL, Opened, began, done, ended, json, large, line, run, source};
+use support::{KEEP_ALL, Opened, PATIENCE, began, done, ended, json, large, line, run, source};
 
 /// A journal with a deployed workflow and one open run that has done something of everything.
 fn write_open_run(directory: &Path) -> RunId {
@@ -274,4 +277,37 @@ fn relaxed_entries_are_written_without_being_waited_for() {
     assert_eq!(opened.journal.stats().bytes_waiting, 0);
     opened.close();
     assert_eq!(runlet_journal::check(directory.path()).unwrap().runs_ended, 50);
+}
+
+#[test]
+fn a_backlog_is_refused_and_a_writer_that_panics_is_heard_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let (say, heard) = channel();
+    let (go, gone) = channel::<()>();
+    let hear = move |said: Heard| {
+        let durable = matches!(said, Heard::Durable { .. });
+        say.send(said).unwrap();
+        if durable {
+            gone.recv().unwrap_err();
+            panic!("as a mistake of the writer would");
+        }
+    };
+    let config = Config { directory: directory.path().to_owned(), retention: KEEP_ALL };
+    let (journal, _) = open(config, hear).unwrap();
+    journal.append(vec![Entry::Began(began(run(1)))]).unwrap();
+    assert_eq!(heard.recv_timeout(PATIENCE), Ok(Heard::Durable { up_to: 1 }));
+
+    // The writer is held up, and what is appended waits.
+    let megabytes = Stored::Json(vec![b'1'; 10_000_000].into());
+    let block = |number| Entry::BlockEnded { run: run(1), block: number, done: done(1, megabytes.clone()) };
+    let taken = (0..1_000).take_while(|number| journal.append(vec![block(*number)]).is_ok()).count() as u64;
+    assert_eq!(taken, BACKLOG_BYTES_MAX / 10_000_000, "as many as fit are taken");
+    assert_eq!(journal.append(vec![block(0)]), Err(Backlog { bytes_waiting: journal.stats().bytes_waiting }));
+    assert!(journal.append_relaxed(vec![Entry::Began(began(run(2)))]).is_ok(), "what fits is taken");
+
+    drop(go);
+    let Ok(Heard::Failed(why)) = heard.recv_timeout(PATIENCE) else { panic!("it says that it failed") };
+    assert!(why.contains("panicked"), "{why}");
+    assert!(journal.append(vec![Entry::Began(began(run(3)))]).is_err());
+    journal.close();
 }

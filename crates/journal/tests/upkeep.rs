@@ -75,6 +75,8 @@ fn under_load_it_stays_within_its_bytes() {
     }
     until(&opened, "what is kept is within bounds", |stats| stats.bytes_kept < 10 * MEGABYTE && stats.runs_kept < 250);
     assert!(opened.journal.stats().runs_kept > 50, "it keeps what it may");
+    let log = fs::metadata(directory.path().join("journal.db-wal")).unwrap().len();
+    assert!(log < 8 * MEGABYTE, "the log is written again from its beginning: {log} bytes");
     opened.close();
     assert!(database_bytes(directory.path()) < 10 * MEGABYTE, "{}", database_bytes(directory.path()));
 }
