@@ -140,7 +140,6 @@ fn what_waits_and_what_is_held_stays_so() {
     assert!(log.contains("attempt 1 failed"), "{log}");
     // An orderly end leaves them too, and is not kept waiting.
     supervisor.signal(Signal::SIGTERM);
-    supervisor.signal(Signal::SIGTERM);
     let ended = supervisor.finish();
     assert_eq!(ended.exit, Exit::Code(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("left for the next supervisor"), "{}", ended.stderr);

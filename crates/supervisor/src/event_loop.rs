@@ -267,7 +267,7 @@ impl EventLoop {
             self.config.manager.stopping(&status, self.config.drain + STOP_GRACE);
             Instant::now() + self.config.drain
         });
-        live_runs > 0 && Instant::now() < deadline
+        Instant::now() < deadline && self.core.has_runs_to_wait_for()
     }
 
     /// Lets due timers fire, and performs all that follows.

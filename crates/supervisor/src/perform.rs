@@ -113,10 +113,16 @@ impl Core {
         if entries.is_empty() {
             return None;
         }
-        let entry = self.append(entries);
-        if let Some(run) = told {
-            self.note_written(run, entry);
-        }
+        let strict = record.program.definition.durability == Durability::Strict;
+        let entry = match told {
+            Some(run) => {
+                let entry = self.append(entries);
+                self.note_written(run, entry);
+                entry
+            }
+            None if strict => self.append(entries),
+            None => self.append_relaxed(entries),
+        };
         Some(entry)
     }
 

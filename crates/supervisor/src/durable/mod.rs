@@ -16,11 +16,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 
-use runlet_journal::{Entry, Heard, Journal};
-use runlet_kernel::{Event, WorkflowControlBlock};
+use runlet_journal::{Backlog, Entry, Heard, Journal};
+use runlet_kernel::{BlockedOn, Event, WorkflowControlBlock};
 use runlet_proto::call::Call;
 use runlet_proto::control::{LogLine, Refusal, RefusalKind, Reply};
 use runlet_proto::ids::{BlockIndex, RunId};
+use runlet_proto::state::RunState;
 use tokio::sync::watch;
 
 use crate::core::{Core, Payload, Phase};
@@ -128,13 +129,22 @@ impl Core {
     /// Appends entries. Their number, if there is anything to wait for; a journal that does not take them any more ends the
     /// supervisor, which would otherwise promise what it cannot keep.
     pub(crate) fn append(&mut self, entries: Vec<Entry>) -> u64 {
-        match self.durable.journal.append(entries) {
-            Ok(entry) => entry,
-            Err(backlog) => {
-                self.journal_failed(backlog.to_string());
-                u64::MAX
-            }
-        }
+        let taken = self.durable.journal.append(entries);
+        self.appended(taken)
+    }
+
+    /// The same for entries that nobody waits for, and without which the next supervisor would come to the same end: they go
+    /// to the disk with others, or a little later.
+    pub(crate) fn append_relaxed(&mut self, entries: Vec<Entry>) -> u64 {
+        let taken = self.durable.journal.append_relaxed(entries);
+        self.appended(taken)
+    }
+
+    fn appended(&mut self, taken: Result<u64, Backlog>) -> u64 {
+        taken.unwrap_or_else(|backlog| {
+            self.journal_failed(backlog.to_string());
+            u64::MAX
+        })
     }
 
     fn journal_failed(&mut self, why: String) {
@@ -203,6 +213,16 @@ impl Core {
         self.runs.get(&run).is_some_and(|record| matches!(record.writing, Writing::Written(_)))
     }
 
+    /// Whether a run may end soon that is worth waiting for when the supervisor is to end. One that is held, or waits for
+    /// another attempt, is as well left for the next supervisor, if it is written down.
+    pub(crate) fn has_runs_to_wait_for(&self) -> bool {
+        let now = self.clock.now();
+        self.kernel.runs().any(|run| {
+            let idles = run.state == RunState::Paused || matches!(run.blocked_on(now), Some(BlockedOn::Retry(_)));
+            !run.state.is_terminal() && !(idles && self.is_written(run.id))
+        })
+    }
+
     /// A block is done, or waits for another attempt.
     pub(crate) fn progressed(&mut self, run: RunId, block: BlockIndex) {
         self.append_of(run, |core| {
@@ -214,14 +234,16 @@ impl Core {
 
     /// A run wrote to its log.
     pub(crate) fn write_log(&mut self, run: RunId, line: &LogLine) {
-        self.append_of(run, |_| Some(Entry::Log { run, line: line.clone() }));
+        if self.is_written(run) {
+            self.append_relaxed(vec![Entry::Log { run, line: line.clone() }]);
+        }
     }
 
     /// A user paused a run, let it go on, or changed its priority.
     pub(crate) fn write_held(&mut self, run: RunId) {
         self.append_of(run, |core| {
             let control_block = core.kernel.run(run).filter(|run| !run.state.is_terminal())?;
-            let paused = control_block.state == runlet_proto::state::RunState::Paused;
+            let paused = control_block.state == RunState::Paused;
             Some(Entry::Held { run, paused, priority: control_block.priority.level() })
         });
     }

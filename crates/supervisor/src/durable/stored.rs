@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use runlet_journal::Stored;
 use runlet_proto::codec;
-use runlet_proto::frame::HEADER_BYTES;
 use serde::Serialize;
 
 use crate::core::Payload;
@@ -20,9 +19,9 @@ pub(super) fn store(payload: &Payload) -> Stored {
 }
 
 fn encoded(message: &impl Serialize) -> Option<Bytes> {
-    let mut frame = Vec::new();
-    codec::encode_frame(message, &mut frame).ok()?;
-    Some(Bytes::from(frame).slice(HEADER_BYTES..))
+    let mut bytes = Vec::new();
+    codec::encode(message, &mut bytes).ok()?;
+    Some(bytes.into())
 }
 
 /// A payload of the journal's.
