@@ -3,6 +3,9 @@
 //! A payload is a [`Stored`] where the supervisor meets it. Inside the journal the same structures carry what is kept of
 //! it (`kept::Kept`), which is why they are generic over it.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use runlet_proto::control::LogLine;
 use runlet_proto::failure::Failure;
@@ -116,15 +119,57 @@ pub enum Stored {
     /// There is none.
     #[default]
     Nothing,
+    /// One that is still to be put into words, which the writer has done: appending takes no time for it.
+    Later(Later),
 }
 
+/// A payload to be.
+#[derive(Clone)]
+pub struct Later {
+    bytes: usize,
+    make: Arc<dyn Fn() -> Stored + Send + Sync>,
+}
+
+impl Later {
+    /// What `make` will make, of about so many bytes.
+    pub fn new(bytes: usize, make: impl Fn() -> Stored + Send + Sync + 'static) -> Self {
+        Self { bytes, make: Arc::new(make) }
+    }
+
+    pub(crate) fn make(&self) -> Stored {
+        (self.make)()
+    }
+}
+
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Later(about {} bytes)", self.bytes)
+    }
+}
+
+impl PartialEq for Later {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.make, &other.make)
+    }
+}
+
+impl Eq for Later {}
+
 impl Stored {
-    /// Its bytes; none for [`Stored::Nothing`].
+    /// Its bytes; none for [`Stored::Nothing`], and for what is still to be made.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Json(bytes) | Self::Hook(bytes) | Self::Reply(bytes) => bytes,
-            Self::Nothing => &[],
+            Self::Nothing | Self::Later(_) => &[],
+        }
+    }
+
+    /// How many bytes it is, or will be about.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Later(later) => later.bytes,
+            Self::Json(_) | Self::Hook(_) | Self::Reply(_) | Self::Nothing => self.bytes().len(),
         }
     }
 }

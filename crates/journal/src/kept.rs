@@ -112,6 +112,7 @@ impl Keeper {
     fn keep(&mut self, stored: Stored) -> Kept {
         let (sort, bytes) = match stored {
             Stored::Nothing => return Kept::Nothing,
+            Stored::Later(later) => return self.keep(later.make()),
             Stored::Json(bytes) => (Sort::Json, bytes),
             Stored::Hook(bytes) => (Sort::Hook, bytes),
             Stored::Reply(bytes) => (Sort::Reply, bytes),

@@ -32,7 +32,7 @@ mod schema;
 mod store;
 mod writer;
 
-pub use entry::{Began, BlockDone, Ended, Entry, Stored, StoredError, StoredSource};
+pub use entry::{Began, BlockDone, Ended, Entry, Later, Stored, StoredError, StoredSource};
 pub use error::{Backlog, OpenError, ReadError};
 pub use journal::{Config, Heard, Journal, Retention, Stats, open};
 #[doc(hidden)]

@@ -5,7 +5,7 @@ use runlet_proto::codec::EncodeError;
 use runlet_proto::ids::RunId;
 use runlet_proto::state::RunState;
 
-use crate::entry::{Began, Ended, Entry, StoredError, StoredSource};
+use crate::entry::{Began, Ended, Entry, Stored, StoredError, StoredSource};
 use crate::kept::{Change, FileRef, Hash, Keeper, encode};
 use crate::limits::ERROR_CHARS_MAX;
 
@@ -180,7 +180,7 @@ pub(crate) fn weight(entry: &Entry) -> u64 {
         Entry::Deployed { source, .. } => source.text.len(),
         Entry::Removed { .. } | Entry::Intent { .. } | Entry::Held { .. } => 0,
         Entry::Began(began) => weight_began(began),
-        Entry::BlockEnded { done, .. } => done.output.as_ref().map_or(0, |output| output.bytes().len()),
+        Entry::BlockEnded { done, .. } => done.output.as_ref().map_or(0, Stored::weight),
         Entry::Backoff { failure, .. } => failure.message.len(),
         Entry::Log { line, .. } => line.text.len(),
         Entry::Ended(ended) => weight_ended(ended),
@@ -190,15 +190,13 @@ pub(crate) fn weight(entry: &Entry) -> u64 {
 }
 
 fn weight_began(began: &Began) -> usize {
-    size_of::<Began>() + began.input.bytes().len() + began.source.as_ref().map_or(0, |source| source.text.len())
+    size_of::<Began>() + began.input.weight() + began.source.as_ref().map_or(0, |source| source.text.len())
 }
 
 fn weight_ended(ended: &Ended) -> usize {
-    let output = ended.output.as_ref().map_or(0, |output| output.bytes().len());
-    let blocks = ended
-        .blocks
-        .iter()
-        .map(|(_, done)| size_of_val(done) + done.output.as_ref().map_or(0, |output| output.bytes().len()));
+    let output = ended.output.as_ref().map_or(0, Stored::weight);
+    let blocks =
+        ended.blocks.iter().map(|(_, done)| size_of_val(done) + done.output.as_ref().map_or(0, Stored::weight));
     let log = ended.log.iter().map(|line| size_of_val(line) + line.text.len());
     size_of::<Ended>() + output + blocks.sum::<usize>() + log.sum::<usize>() + size_of_val(&*ended.trace)
 }

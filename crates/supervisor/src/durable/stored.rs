@@ -3,16 +3,23 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use runlet_journal::Stored;
+use runlet_journal::{Later, Stored};
 use runlet_proto::codec;
 use serde::Serialize;
 
 use crate::core::Payload;
+use crate::limits::CONVERTED_IN_PLACE_BYTES_MAX;
 
 /// A payload for the journal. A request or a reply is within a frame, since it came or goes in one.
 pub(super) fn store(payload: &Payload) -> Stored {
     match payload {
-        Payload::Json(_) => Stored::Json(payload.to_json_text()),
+        Payload::Json(_) => match payload.heap_bytes() {
+            bytes if bytes > CONVERTED_IN_PLACE_BYTES_MAX => {
+                let payload = payload.clone();
+                Stored::Later(Later::new(bytes, move || Stored::Json(payload.to_json_text())))
+            }
+            _ => Stored::Json(payload.to_json_text()),
+        },
         Payload::Hook(request) => encoded(&**request).map_or(Stored::Nothing, Stored::Hook),
         Payload::Reply(reply) => encoded(&**reply).map_or(Stored::Nothing, Stored::Reply),
     }
@@ -37,7 +44,8 @@ pub(super) fn load(stored: &Stored) -> Result<Payload, String> {
         Stored::Reply(bytes) => {
             codec::decode(bytes).map(|reply| Payload::Reply(Arc::new(reply))).map_err(|error| error.to_string())
         }
-        Stored::Nothing => Ok(Payload::json(serde_json::Value::Null)),
+        // Nothing that was read is still to be made.
+        Stored::Nothing | Stored::Later(_) => Ok(Payload::json(serde_json::Value::Null)),
     }
 }
 
