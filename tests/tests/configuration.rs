@@ -70,6 +70,23 @@ fn what_is_shown_is_a_file_with_the_same_effect() {
 }
 
 #[test]
+fn a_launcher_tells_both_daemons_or_leaves_it_to_their_sections() {
+    let installation = Installation::new();
+    let _ = installation.write("runlet.toml", "[supervisor]\nlog-level = 'error'\n[gateway]\nlog-level = 'debug'\n");
+    let levels = |line: &[&str]| {
+        let shown = installation.json(&[&["--config", "runlet.toml", "config", "show", "--"], line].concat());
+        (shown["supervisor"]["log-level"].clone(), shown["gateway"]["log-level"].clone())
+    };
+    assert_eq!(levels(&["up"]), (json!("error"), json!("debug")));
+    assert_eq!(levels(&["up", "--log-level", "warn"]), (json!("warn"), json!("warn")));
+    assert_eq!(levels(&["gateway", "--log-level", "warn"]), (json!("error"), json!("warn")));
+    let up = installation.start(&["--config", "runlet.toml", "up", "--listen", "127.0.0.1:0"]);
+    up.wait_line("a line of the gateway at its own level", |line| line.contains("DEBUG").then_some(()));
+    up.wait_line("its last line", |line| line.contains("Ctrl-C").then_some(()));
+    assert!(!up.output().contains("the supervisor is ready"), "the supervisor tells errors only: {}", up.output());
+}
+
+#[test]
 fn every_mistake_is_told_with_its_place_and_the_way_out() {
     let installation = Installation::new();
     let text = "[supervisor]\ndrian = '5s'\ndrain = 30\n[gateway]\nlisten = \nstate = '/x'\n";

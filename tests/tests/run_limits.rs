@@ -91,6 +91,9 @@ fn a_run_that_waits_for_more_than_its_turn_says_for_what() {
     assert!(table.contains("memory, 64 MiB") && table.contains("concurrency 2"), "{table}");
     installation.ok(&["stop", &runs[0]]);
     let _ = installation.wait_state(&runs[1], "RUNNING");
-    let ended = &inspect(&installation, &runs[0])["worker"]["ended"];
+    let ended = wait_until("its worker to be gone", || {
+        let ended = inspect(&installation, &runs[0])["worker"]["ended"].clone();
+        (!ended.is_null()).then_some(ended)
+    });
     assert_eq!(ended["killedFor"], "its run was over, or had given it up", "{ended}");
 }

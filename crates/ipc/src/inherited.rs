@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use nix::sys::socket::sockopt::{AcceptConn, SockType};
 use nix::sys::socket::{AddressFamily, SockaddrLike as _, SockaddrStorage, getsockname, getsockopt};
 
@@ -57,10 +58,8 @@ pub enum NotServable {
 /// # Errors
 /// [`NotServable`], unless it is a stream socket that listens.
 pub fn look(descriptor: &impl AsFd) -> Result<Place, NotServable> {
-    use nix::errno::Errno;
-    let kind = getsockopt(descriptor, SockType).map_err(|errno| match errno {
-        Errno::ENOTSOCK => NotServable::NoSocket,
-        other => NotServable::Io(other.into()),
+    let kind = getsockopt(descriptor, SockType).map_err(|errno| {
+        if errno == Errno::ENOTSOCK { NotServable::NoSocket } else { NotServable::Io(errno.into()) }
     })?;
     if kind != nix::sys::socket::SockType::Stream {
         return Err(NotServable::NoStream);

@@ -115,6 +115,8 @@ mod tests {
         assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
         manager.stopping("drains", Duration::from_secs(2));
         assert_eq!(heard(&socket), "STOPPING=1\nEXTEND_TIMEOUT_USEC=2000000\nSTATUS=drains\n");
+        manager.takes_longer(Duration::from_hours(2));
+        assert_eq!(heard(&socket), "EXTEND_TIMEOUT_USEC=7200000000\n");
         manager.alive();
         assert_eq!(heard(&socket), "WATCHDOG=1\n");
         // More than the socket holds: nobody reads, and nobody waits.

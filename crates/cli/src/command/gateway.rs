@@ -51,8 +51,6 @@ fn again() -> Result<Config, String> {
     let words: Vec<_> = std::env::args_os().collect();
     let cli = configuration::parse_again(&words)?;
     let here = Setting::of(&cli);
-    match cli.command {
-        Command::Gateway(args) => Ok(config(&here, &args)),
-        other => Err(format!("the command line is another now: {other:?}")),
-    }
+    let Command::Gateway(args) = cli.command else { return Err("the command line is another now".to_owned()) };
+    Ok(config(&here, &args))
 }

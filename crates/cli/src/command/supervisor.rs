@@ -54,10 +54,9 @@ fn config(args: Supervisor) -> Config {
 /// The configuration, read again: the command line and the environment are what they were, the file may be another.
 fn again() -> Result<Config, String> {
     let words: Vec<_> = std::env::args_os().collect();
-    match configuration::parse_again(&words)?.command {
-        Command::Supervisor(args) => Ok(config(args)),
-        other => Err(format!("the command line is another now: {other:?}")),
-    }
+    let command = configuration::parse_again(&words)?.command;
+    let Command::Supervisor(args) = command else { return Err("the command line is another now".to_owned()) };
+    Ok(config(args))
 }
 
 fn explained(error: &Error) -> CommandError {

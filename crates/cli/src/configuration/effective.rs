@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
 use serde_json::{Map, Value, json};
 
-use super::options::is_list;
+use super::options::{is_for_both, is_list};
 use super::{File, SECTIONS, Section, command};
 use crate::command::CommandError;
 use crate::paths;
@@ -55,8 +55,11 @@ impl Effective {
             let own = own.as_ref().and_then(ArgMatches::subcommand);
             for option in section.options() {
                 let Some(key) = option.get_long() else { continue };
-                let speaks = |&(name, _): &(&str, _)| match section {
+                let speaks = |&(name, matches): &(&str, &ArgMatches)| match section {
                     Section::Common => true,
+                    Section::Supervisor | Section::Gateway if name == "up" && is_for_both(key) => {
+                        matches.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine)
+                    }
                     Section::Supervisor | Section::Gateway => speaks_for(name, section, key),
                 };
                 let Some((_, matches)) = given.filter(speaks).or(own) else { continue };
@@ -110,7 +113,7 @@ impl Effective {
         match origin {
             Origin::Default => "default".to_owned(),
             Origin::File { line } => {
-                format!("{}:{line}", self.file.as_deref().unwrap_or("the file".as_ref()).display())
+                format!("{}:{line}", self.file.as_deref().unwrap_or_else(|| "the file".as_ref()).display())
             }
             Origin::Environment { variable } => format!("environment {variable}"),
             Origin::Flag => "flag".to_owned(),
@@ -201,6 +204,6 @@ pub(super) fn toml_of(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(toml_of).collect::<Vec<_>>().join(", ")),
         Value::String(text) => toml::Value::String(text.clone()).to_string(),
-        other => other.to_string(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }

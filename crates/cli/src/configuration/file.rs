@@ -75,7 +75,7 @@ impl File {
         let mut reading = Reading { path, text, entries: Vec::new(), mistakes: Vec::new() };
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
-            reading.mistake(error.span().unwrap_or_default(), error.message().to_owned(), None);
+            reading.mistake(error.span().unwrap_or_default(), error.message(), None);
         }
         // What the parser made of a line it did not understand says nothing of its own.
         let broken: Vec<usize> = reading.mistakes.iter().map(|mistake| mistake.line).collect();
@@ -127,14 +127,14 @@ impl Reading<'_> {
                     let message = format!("`{}` is a table of options, not {}", key.get_ref(), described(other));
                     self.mistake(
                         value.span(),
-                        message,
+                        &message,
                         Some(format!("write [{}], and its options below", key.get_ref())),
                     );
                 }
                 (None, DeValue::Table(_)) => {
                     let known = SECTIONS.iter().filter_map(|section| section.table());
                     let help = help(key.get_ref(), known);
-                    self.mistake(key.span(), format!("there is no table `{}`", key.get_ref()), help);
+                    self.mistake(key.span(), &format!("there is no table `{}`", key.get_ref()), help);
                 }
                 (None, _) => self.read_one(Section::Common, key.get_ref().as_ref(), key.span(), value),
             }
@@ -145,10 +145,10 @@ impl Reading<'_> {
         let Some(option) = section.option(key) else { return self.unknown(section, key, at) };
         let values = match texts(&option, value.get_ref()) {
             Ok(values) => values,
-            Err(message) => return self.mistake(value.span(), format!("`{key}`: {message}"), None),
+            Err(message) => return self.mistake(value.span(), &format!("`{key}`: {message}"), None),
         };
         if let Some(cause) = refused(&option, &values) {
-            return self.mistake(value.span(), format!("`{key}`: {cause}"), None);
+            return self.mistake(value.span(), &format!("`{key}`: {cause}"), None);
         }
         let values = if is_path(&option) { values.iter().map(|path| self.absolute(path)).collect() } else { values };
         let line = self.place(at.start).0;
@@ -165,17 +165,17 @@ impl Reading<'_> {
             Some(other) => Some(format!("it belongs {}", place(other))),
             None => help(key, section.keys().iter().map(String::as_str)),
         };
-        self.mistake(at, format!("there is no option `{key}` {}", place(section)), help);
+        self.mistake(at, &format!("there is no option `{key}` {}", place(section)), help);
     }
 
     /// A path in the file means the same wherever the daemon is started: it begins at the file's own folder.
     fn absolute(&self, path: &str) -> String {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
         let joined = folder.join(path);
         std::path::absolute(&joined).unwrap_or(joined).to_string_lossy().into_owned()
     }
 
-    fn mistake(&mut self, at: Range<usize>, message: String, help: Option<String>) {
+    fn mistake(&mut self, at: Range<usize>, message: &str, help: Option<String>) {
         let (line, column) = self.place(at.start);
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
         self.mistakes.push(Mistake { line, column, message, help });

@@ -23,7 +23,7 @@ use crate::command::CommandError;
 use crate::paths;
 
 pub(crate) use file::{File, Mistake};
-use options::{SECTIONS, Section};
+use options::{SECTIONS, Section, is_for_both};
 
 /// The file of the system's own services.
 const SYSTEM_FILE: &str = "/etc/runlet/runlet.toml";
@@ -100,7 +100,8 @@ fn without_empty_variable(arg: Arg) -> Arg {
 /// Of two sections that both know a key, the first has it.
 fn with_values(command: Command, file: &File, sections: &[Section]) -> Command {
     command.mut_args(|arg| {
-        let entry = sections.iter().find_map(|section| file.entry(*section, arg.get_long()?));
+        let key = arg.get_long().filter(|key| sections.len() == 1 || !is_for_both(key));
+        let entry = key.and_then(|key| sections.iter().find_map(|section| file.entry(*section, key)));
         match entry {
             Some(entry) => arg.default_values(&entry.values),
             None => arg,

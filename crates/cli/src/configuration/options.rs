@@ -65,6 +65,11 @@ impl Section {
     }
 }
 
+/// What `up` tells both daemons if it is told so; otherwise each has what its own section says.
+pub(super) fn is_for_both(key: &str) -> bool {
+    key.starts_with("log-")
+}
+
 /// Whether an option takes a list.
 pub(crate) fn is_list(option: &Arg) -> bool {
     matches!(option.get_action(), ArgAction::Append)

@@ -80,6 +80,9 @@ pub(crate) async fn launch(mut launch: Launch) -> Result<ExitCode, CommandError>
     gateway.stop();
     let down = async {
         gateway.ended().await;
+        if launch.demo {
+            remove_demo(paths::socket_in(&launch.state)).await;
+        }
         supervisor.stop();
         supervisor.ended().await;
     };
@@ -199,11 +202,27 @@ async fn deploy_all(
         .map_err(|error| CommandError::Failed { message: format!("deploying failed: {error}"), help: None })?
 }
 
+/// The examples of the demo need its shop: they are not left to the next supervisor.
+async fn remove_demo(socket: PathBuf) {
+    let work = move || {
+        let mut client = Client::connect(&socket)?;
+        for source in examples::all() {
+            // A definition that could be deployed has a name, by its text or by its file.
+            if let Ok(definition) = runlet_workflow::parse(&source.file, &source.text) {
+                client.call(Request::Remove { workflow: definition.name })?;
+            }
+        }
+        Ok::<_, CommandError>(())
+    };
+    // What ends before it, or removed one already, is as good.
+    let _ = spawn_blocking(work).await;
+}
+
 /// After a restart: what was deployed at the start is deployed again; what went wrong is told, and nothing ends for it.
 async fn redeploy(socket: PathBuf, sources: Arc<[SourceText]>) {
     match deploy_all(socket, sources, Format::Table).await {
         Ok((deployed, _)) => note(&format!(
-            "deployed again: {}; what was deployed by hand since the start, and all runs, are gone",
+            "the supervisor was started again and goes on with what it had accepted; deployed again: {}",
             deployed.len()
         )),
         Err(error) => error.report(),
