@@ -65,6 +65,9 @@ fn the_demo_serves_every_example() {
     up.signal(Signal::SIGINT);
     assert_eq!(up.wait_exit(), Exit::Code(0));
     wait_until("the shop to be closed", || std::net::TcpListener::bind("127.0.0.1:4000").ok());
+    // What needs the shop is not left to the next supervisor.
+    let _supervisor = installation.supervisor();
+    assert_eq!(installation.json(&["workflows"]), serde_json::json!([]));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
-use runlet_proto::control::SourceText;
+use runlet_proto::control::{Request, SourceText};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -26,7 +26,7 @@ use crate::args::{LogChoice, SupervisorOptions};
 use crate::client::Client;
 use crate::command::CommandError;
 use crate::command::deploy::{Deployed, deploy, refused};
-use crate::demo::{self, Shop};
+use crate::demo::{self, Shop, examples};
 use crate::exit_code::ExitCode;
 use crate::limits::{GATEWAY_STOP_TIMEOUT, SUPERVISOR_STOP_GRACE};
 use crate::output::{Format, note};
@@ -209,7 +209,8 @@ async fn remove_demo(socket: PathBuf) {
         for source in examples::all() {
             // A definition that could be deployed has a name, by its text or by its file.
             if let Ok(definition) = runlet_workflow::parse(&source.file, &source.text) {
-                client.call(Request::Remove { workflow: definition.name })?;
+                // It may have been removed by hand.
+                let _ = client.call(Request::Remove { workflow: definition.name });
             }
         }
         Ok::<_, CommandError>(())

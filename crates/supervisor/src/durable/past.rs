@@ -58,7 +58,9 @@ impl Core {
         for mut reply in replies {
             if let Reply::Runs { runs, .. } = &mut reply {
                 for line in runs.iter_mut().filter(|line| !line.state.is_terminal()) {
-                    if let Some(control_block) = self.kernel.run(line.id) {
+                    // One that has just ended may be written a little later.
+                    let ended = || self.history.get(line.id).map(|ended| &ended.control_block);
+                    if let Some(control_block) = self.kernel.run(line.id).or_else(ended) {
                         *line = self.summary(control_block);
                     }
                 }
