@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::hook::{HookAnswer, HookRequest, RouteTable};
 use crate::ids::{Priority, RunId};
+pub use crate::metrics::MetricFamily;
 pub use crate::refusal::{Diagnostic, Refusal, RefusalKind};
 use crate::state::{BlockStatus, Lane, RunState};
 pub use crate::status::SupervisorStatus;
-pub use crate::trace::{TraceOutcome, TraceSpan, TraceWhat};
+pub use crate::trace::{TraceOutcome, TracePlace, TraceSpan, TraceWhat};
 
 /// A numbered request. Ids are the client's choice; one in use must not be used again before its last reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +104,8 @@ pub enum Request {
     History(HistoryFilter),
     /// Remove from the journal at once what is not to be kept. → [`Reply::Collected`]
     Collect,
+    /// The supervisor's numbers, for whoever measures. → [`Reply::Metrics`]
+    Metrics,
 }
 
 /// Which runs are listed.
@@ -256,6 +259,8 @@ pub enum Reply {
     },
     /// What went from the journal.
     Collected(Collected),
+    /// The supervisor's numbers.
+    Metrics(Vec<MetricFamily>),
 }
 
 /// A deployed workflow in brief.

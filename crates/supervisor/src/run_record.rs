@@ -43,6 +43,8 @@ pub(crate) struct RunRecord {
     pub(crate) writing: Writing,
     /// The idempotency key it began with.
     pub(crate) key: Option<Key>,
+    /// Whether an attempt of it has begun.
+    pub(crate) has_begun: bool,
 }
 
 /// One request of one connection.
@@ -75,6 +77,7 @@ impl RunRecord {
             moved: MovedBlocks::new(),
             writing: Writing::Never,
             key: None,
+            has_begun: false,
         }
     }
 }

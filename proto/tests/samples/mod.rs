@@ -9,12 +9,13 @@ use runlet_proto::call::{Answer, Body, BodyAs, Call, FetchCall, FetchReply};
 use runlet_proto::control::{
     Collected, Diagnostic, HistoryFilter, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, RunEnd, RunEvent,
     RunEventKind, RunFilter, RunSignal, RunSummary, SourceText, Start, SupervisorStatus, Target, TraceOutcome,
-    TraceSpan, TraceWhat, WorkflowSummary,
+    TracePlace, TraceSpan, TraceWhat, WorkflowSummary,
 };
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
 use runlet_proto::hook::{HookAnswer, HookFailure, HookRequest, HttpReply, OnDisconnect, Respond, Route, RouteTable};
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
+use runlet_proto::metrics::{MetricFamily, MetricKind, MetricSample, MetricUnit, MetricValue};
 use runlet_proto::parcel::Part;
 use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_proto::worker::{Begin, Confinement, Ended, FromWorker, Namespaces, Payload, Program, ToWorker, Values};
@@ -75,6 +76,7 @@ pub(super) fn requests() -> Vec<Request> {
             dead: true,
         }),
         Request::Collect,
+        Request::Metrics,
     ]
 }
 
@@ -186,9 +188,17 @@ pub(super) fn replies() -> Vec<Reply> {
             handover_us: Some(5),
             elapsed_us: Some(4),
             outcome: Some(TraceOutcome::Completed),
+            place: Some(TracePlace { trace_id: 6, span_id: 7 }),
         }]),
         Reply::TraceEnd { dropped: 5 },
         Reply::Collected(Collected { runs: 1, outputs: 2, definitions: 3, bytes: 4 }),
+        Reply::Metrics(vec![MetricFamily {
+            name: "runlet_runs".into(),
+            help: "Live runs".into(),
+            unit: MetricUnit::None,
+            kind: MetricKind::Gauge,
+            samples: vec![MetricSample { labels: vec![pair("state", "READY")], value: MetricValue::Number(1) }],
+        }]),
     ]
 }
 
@@ -391,4 +401,16 @@ pub(super) fn from_worker() -> Vec<FromWorker> {
 pub(super) fn ended() -> Vec<Ended> {
     let failure = Failure::workflow("jq", "m");
     vec![Ended::Completed(payloads().swap_remove(0)), Ended::Skipped, Ended::Failed(failure)]
+}
+
+pub(super) fn metric_units() -> Vec<MetricUnit> {
+    vec![MetricUnit::None, MetricUnit::Bytes, MetricUnit::Seconds]
+}
+
+pub(super) fn metric_kinds() -> Vec<MetricKind> {
+    vec![MetricKind::Counter, MetricKind::Gauge, MetricKind::Histogram]
+}
+
+pub(super) fn metric_values() -> Vec<MetricValue> {
+    vec![MetricValue::Number(7), MetricValue::Histogram { sum: 9, buckets: vec![(5, 1)], above: 2 }]
 }

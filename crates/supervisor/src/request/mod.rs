@@ -42,6 +42,7 @@ impl Core {
             Request::Trace { run, follow } => self.trace_of(from, &run, follow),
             Request::History(filter) => self.ask_past(from, Asked::History(filter)),
             Request::Collect => self.collect(from),
+            Request::Metrics => self.tell_metrics(from),
             Request::Overdue { id, after_ms } => self.overdue(RequestId { id, ..from }, after_ms),
         }
     }
