@@ -18,6 +18,7 @@ pub(crate) fn perform(here: &Setting, args: &Gateway) -> Result<ExitCode, Comman
     if let Some(threads) = args.threads {
         config.threads = usize::from(threads);
     }
+    config.admin = args.admin;
     config.release_memory = Some(memory::release);
     runlet_gateway::run(config, |address| child::say_ready(&address.to_string())).map_err(|error| {
         CommandError::Failed {

@@ -38,6 +38,7 @@ pub(crate) fn perform(here: &Setting, args: Up) -> Result<ExitCode, CommandError
         state,
         options: args.supervisor,
         listen: args.listen,
+        admin: args.admin,
         sources: definitions,
         demo: args.demo,
     });

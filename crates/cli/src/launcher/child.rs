@@ -36,6 +36,8 @@ pub(crate) enum Program {
     Gateway {
         /// Where to listen.
         listen: SocketAddr,
+        /// Where to serve operators.
+        admin: Option<SocketAddr>,
         /// The supervisor's socket.
         socket: PathBuf,
     },
@@ -57,8 +59,11 @@ impl Program {
             Self::Supervisor { state, options } => {
                 command.arg("--state").arg(state).args(options.arguments());
             }
-            Self::Gateway { listen, socket } => {
+            Self::Gateway { listen, admin, socket } => {
                 command.arg("--listen").arg(listen.to_string()).arg("--socket").arg(socket);
+                if let Some(admin) = admin {
+                    command.arg("--admin").arg(admin.to_string());
+                }
             }
         }
         Ok(command)

@@ -42,6 +42,8 @@ pub(crate) struct Launch {
     pub(crate) options: SupervisorOptions,
     /// Where the gateway listens.
     pub(crate) listen: SocketAddr,
+    /// Where the gateway serves operators.
+    pub(crate) admin: Option<SocketAddr>,
     /// What is deployed, checked already.
     pub(crate) sources: Vec<SourceText>,
     /// Whether the shop is served too.
@@ -132,14 +134,16 @@ async fn bring_up_rest(launch: &Launch, sources: &Arc<[SourceText]>) -> Result<K
     if code != ExitCode::Ok {
         return Err(NotUp::NotTaken(code));
     }
-    let (child, said) = Child::start(&Program::Gateway { listen: launch.listen, socket: socket.clone() }).await?;
+    let (child, said) =
+        Child::start(&Program::Gateway { listen: launch.listen, admin: launch.admin, socket: socket.clone() }).await?;
     let address: SocketAddr = said.parse().map_err(|_| CommandError::Failed {
         message: format!("the gateway is ready at `{said}`, which is no address"),
         help: None,
     })?;
     Announcement::new(address, &socket, launch.demo, &deployed).print(launch.format)?;
     // The address it really got, so that the printed URLs hold after a restart.
-    Ok(keep(Program::Gateway { listen: address, socket }, child, GATEWAY_STOP_TIMEOUT, || async {}))
+    Ok(keep(Program::Gateway { listen: address, admin: launch.admin, socket }, child, GATEWAY_STOP_TIMEOUT, || async {
+    }))
 }
 
 /// Opens the shop, and has the supervisor trust it.
