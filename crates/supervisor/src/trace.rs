@@ -262,7 +262,7 @@ impl Core {
 
     /// The kernel gives an attempt up, and has noted why if it is for its own sake, as with a timeout.
     pub(crate) fn trace_give_up(&mut self, id: AttemptId) {
-        self.measure_attempt(id);
+        self.measure_given_up(id);
         let run = self.kernel.run(id.run);
         let block = run.and_then(|run| run.blocks.get(id.block.as_usize()));
         let failure = block.and_then(|block| block.failure.as_deref()).filter(|failure| failure.code != "cancelled");

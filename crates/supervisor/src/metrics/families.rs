@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runlet_journal::Stats;
 use runlet_kernel::Counts;
-use runlet_proto::control::Reply;
+use runlet_proto::control::{RefusalKind, Reply};
 use runlet_proto::metrics::{MetricFamily, MetricKind, MetricSample, MetricUnit, MetricValue};
 use runlet_proto::state::RunState;
 
@@ -13,6 +13,8 @@ use super::{CAUSES, KINDS, Metrics, OTHER, REASONS, process};
 use crate::core::{Core, Ended};
 use crate::heavy::workers::Numbers;
 use crate::inbound::Inbound;
+use crate::limits::PAST_READS_MAX;
+use crate::reply::{RefusalExt as _, refusal};
 use crate::run_record::RequestId;
 
 /// The lanes, in the order of `lane_index`.
@@ -21,6 +23,11 @@ const LANES: [&str; 2] = ["light", "heavy"];
 impl Core {
     /// Tells the numbers. What has to be read from the system is read on another thread.
     pub(crate) fn tell_metrics(&mut self, from: RequestId) {
+        // Whoever reads the journal takes no more than half of the places.
+        if self.durable.reads >= 2 * PAST_READS_MAX {
+            let busy = refusal(RefusalKind::Overloaded, "too many others ask for what has to be read");
+            return self.refuse(from, busy.with_help("try again when they are done"));
+        }
         let mut families = self.metrics.families();
         families.extend(of_kernel(&self.kernel.counts(), self.live_by_state()));
         families.extend(of_workers(self.workers.numbers()));
@@ -145,8 +152,8 @@ fn of_journal(stats: &Stats) -> Vec<MetricFamily> {
         seconds("runlet_journal_commit", "Time that transactions took, fsync included", total, stats.commit_total),
         seconds("runlet_journal_last_commit", "Time of the last transaction", MetricKind::Gauge, stats.commit_last),
         bytes("runlet_journal_waiting", "Entries that wait to be written", stats.bytes_waiting),
-        bytes("runlet_journal_kept", "Size of what the journal keeps", stats.bytes_kept),
-        gauge("runlet_journal_kept_runs", "Runs that the journal keeps", stats.runs_kept),
+        bytes("runlet_journal_kept", "Size of the database and of its output files", stats.bytes_kept),
+        gauge("runlet_journal_kept_runs", "Ended runs that the journal keeps", stats.runs_kept),
     ]
 }
 

@@ -10,13 +10,13 @@ mod process;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use runlet_kernel::WorkflowControlBlock;
+use runlet_kernel::{BlockControlObject, WorkflowControlBlock};
 use runlet_proto::ids::RunId;
 use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_workflow::BlockConfig;
 
 use self::histogram::Histogram;
-use crate::core::{Core, Ended};
+use crate::core::{Core, Ended, Payload};
 use crate::inbound::AttemptId;
 use crate::lane::Moved;
 use crate::limits::METRICS_WORKFLOWS_MAX;
@@ -119,18 +119,20 @@ impl Core {
 
     /// An attempt ends by itself. One that the kernel gave up was measured then.
     pub(crate) fn measure_end(&mut self, id: AttemptId) {
-        let block = self.kernel.run(id.run).and_then(|run| run.blocks.get(id.block.as_usize()));
-        if block.is_some_and(|block| block.status == BlockStatus::Running && block.attempt == id.attempt) {
-            self.measure_attempt(id);
-        }
+        self.measure_attempt(id, |block| block.status == BlockStatus::Running && block.attempt == id.attempt);
     }
 
-    /// An attempt is over.
-    pub(crate) fn measure_attempt(&mut self, id: AttemptId) {
+    /// The kernel gives an attempt up.
+    pub(crate) fn measure_given_up(&mut self, id: AttemptId) {
+        self.measure_attempt(id, |_| true);
+    }
+
+    fn measure_attempt(&mut self, id: AttemptId, counts: impl FnOnce(&BlockControlObject<Payload>) -> bool) {
         let block = self.kernel.run(id.run).and_then(|run| run.blocks.get(id.block.as_usize()));
         let config = self.runs.get(&id.run).and_then(|run| run.program.definition.blocks.get(id.block.as_usize()));
         if let (Some(block), Some(config)) = (block, config)
             && let Some(began) = block.started_at
+            && counts(block)
         {
             let histogram = &mut self.metrics.attempts[kind_index(&config.config)][lane_index(block.lane())];
             histogram.observe(self.clock.now() - began);
