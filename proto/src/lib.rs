@@ -9,6 +9,7 @@ pub mod control;
 pub mod failure;
 pub mod frame;
 pub mod hello;
+pub mod history;
 pub mod hook;
 pub mod ids;
 pub mod metrics;

@@ -1,5 +1,6 @@
 //! One sample of every variant of every enum that crosses a process border, in the order of the variants.
 
+mod metrics;
 mod zygote;
 
 use std::sync::Arc;
@@ -15,11 +16,11 @@ use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
 use runlet_proto::hook::{HookAnswer, HookFailure, HookRequest, HttpReply, OnDisconnect, Respond, Route, RouteTable};
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
-use runlet_proto::metrics::{MetricFamily, MetricKind, MetricSample, MetricUnit, MetricValue};
 use runlet_proto::parcel::Part;
 use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_proto::worker::{Begin, Confinement, Ended, FromWorker, Namespaces, Payload, Program, ToWorker, Values};
 
+pub(super) use self::metrics::{metric_kinds, metric_units, metric_values};
 pub(super) use self::zygote::{acts, forked, tasks, tried};
 
 const RUN: RunId = RunId::from_u128(0x0193_2c07_1f3e_7abc_8def_0123_4567_89ab);
@@ -192,13 +193,7 @@ pub(super) fn replies() -> Vec<Reply> {
         }]),
         Reply::TraceEnd { dropped: 5 },
         Reply::Collected(Collected { runs: 1, outputs: 2, definitions: 3, bytes: 4 }),
-        Reply::Metrics(vec![MetricFamily {
-            name: "runlet_runs".into(),
-            help: "Live runs".into(),
-            unit: MetricUnit::None,
-            kind: MetricKind::Gauge,
-            samples: vec![MetricSample { labels: vec![pair("state", "READY")], value: MetricValue::Number(1) }],
-        }]),
+        Reply::Metrics(vec![metrics::family()]),
     ]
 }
 
@@ -401,16 +396,4 @@ pub(super) fn from_worker() -> Vec<FromWorker> {
 pub(super) fn ended() -> Vec<Ended> {
     let failure = Failure::workflow("jq", "m");
     vec![Ended::Completed(payloads().swap_remove(0)), Ended::Skipped, Ended::Failed(failure)]
-}
-
-pub(super) fn metric_units() -> Vec<MetricUnit> {
-    vec![MetricUnit::None, MetricUnit::Bytes, MetricUnit::Seconds]
-}
-
-pub(super) fn metric_kinds() -> Vec<MetricKind> {
-    vec![MetricKind::Counter, MetricKind::Gauge, MetricKind::Histogram]
-}
-
-pub(super) fn metric_values() -> Vec<MetricValue> {
-    vec![MetricValue::Number(7), MetricValue::Histogram { sum: 9, buckets: vec![(5, 1)], above: 2 }]
 }
