@@ -176,17 +176,29 @@ fn nothing_else_is_served_there_and_nothing_of_it_elsewhere() {
 }
 
 #[test]
+fn up_serves_them_too_where_it_is_told_to() {
+    let installation = Installation::new();
+    let (up, _) = installation.up(&["--admin", "127.0.0.1:0"]);
+    let admin: SocketAddr = up.wait_line("the admin listener", |line| {
+        let (_, after) = line.split_once("the admin listener serves")?;
+        after.split_once("address=")?.1.trim().parse().ok()
+    });
+    let read = Exposition::parse(&http::get(admin, "/metrics").text()).expect("numbers");
+    assert_eq!(read.value("runlet_supervisor_up", &[]), Some(1.0));
+}
+
+#[test]
 fn the_readme_lists_what_is_served() {
     let measured = Measured::start();
     let readme = std::fs::read_to_string(root().join("README.md")).expect("the README");
     let (_, section) = readme.split_once("## Metrics and traces").expect("a section on metrics");
     let section = section.split("\n## ").next().unwrap_or(section);
     let listed = section.lines().filter_map(|line| line.strip_prefix("| `runlet_")?.split_once('`'));
-    let listed: Vec<_> = listed.map(|(name, _)| format!("runlet_{}", name.split('{').next().unwrap_or(name))).collect();
+    let mut listed: Vec<_> =
+        listed.map(|(name, _)| format!("runlet_{}", name.split('{').next().unwrap_or(name))).collect();
     let suffix = |kind: &str| if kind == "counter" { "_total" } else { "" };
     let served = measured.scrape().families;
     let served: Vec<_> = served.iter().map(|(name, family)| format!("{name}{}", suffix(&family.kind))).collect();
-    let mut sorted = listed.clone();
-    sorted.sort_unstable();
-    assert_eq!(sorted, served, "the list in the README is not what is served");
+    listed.sort_unstable();
+    assert_eq!(listed, served, "the list in the README is not what is served");
 }
