@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::hook::{HookAnswer, HookRequest, RouteTable};
 use crate::ids::{Priority, RunId};
+pub use crate::metrics::MetricFamily;
 pub use crate::past::{Collected, HistoryFilter, Retry};
 pub use crate::refusal::{Diagnostic, Refusal, RefusalKind};
 use crate::state::{BlockStatus, Lane, RunState};
 pub use crate::status::SupervisorStatus;
-pub use crate::trace::{TraceOutcome, TraceSpan, TraceWhat};
+pub use crate::trace::{TraceOutcome, TracePlace, TraceSpan, TraceWhat};
 
 /// A numbered request. Ids are the client's choice; one in use must not be used again before its last reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +107,8 @@ pub enum Request {
     Collect,
     /// Make an ended run again. → [`Reply::Accepted`], with the id of the new run
     Retry(Retry),
+    /// The supervisor's numbers, for whoever measures. → [`Reply::Metrics`]
+    Metrics,
 }
 
 /// Which runs are listed.
@@ -228,6 +231,8 @@ pub enum Reply {
     },
     /// What went from the journal.
     Collected(Collected),
+    /// The supervisor's numbers.
+    Metrics(Vec<MetricFamily>),
 }
 
 /// A deployed workflow in brief.

@@ -23,6 +23,17 @@ pub struct TraceSpan {
     pub elapsed_us: Option<u64>,
     /// How it ended; absent while it goes on.
     pub outcome: Option<TraceOutcome>,
+    /// Where it stands in a trace of the world around; absent if the run is part of none.
+    pub place: Option<TracePlace>,
+}
+
+/// The place of a span in a trace that others see too, as W3C Trace Context names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TracePlace {
+    /// `trace-id`; never 0.
+    pub trace_id: u128,
+    /// `parent-id` of whatever this span asks for; never 0.
+    pub span_id: u64,
 }
 
 /// What a span is about.

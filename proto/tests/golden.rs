@@ -84,6 +84,9 @@ fn vectors() -> Vectors {
     vectors.variants(&samples::log_levels());
     vectors.variants(&samples::trace_whats());
     vectors.variants(&samples::trace_outcomes());
+    vectors.variants(&samples::metric_units());
+    vectors.variants(&samples::metric_kinds());
+    vectors.variants(&samples::metric_values());
     vectors.variants(&samples::run_states());
     vectors.variants(&samples::block_statuses());
     vectors.variants(&samples::lanes());

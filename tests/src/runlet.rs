@@ -253,6 +253,18 @@ impl Installation {
         (process, address)
     }
 
+    /// Starts a gateway that serves its numbers too; returns where it listens, and where it serves them.
+    #[must_use]
+    pub fn gateway_with_admin(&self) -> (Process, SocketAddr, SocketAddr) {
+        let process = self.start(&["gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        let address = process.wait_line("ready ADDRESS", |line| line.strip_prefix("ready ")?.parse().ok());
+        let admin = process.wait_line("its admin listener", |line| {
+            let (_, after) = line.split_once("the admin listener serves")?;
+            after.split_once("address=")?.1.trim().parse().ok()
+        });
+        (process, address, admin)
+    }
+
     /// Starts both and waits until hooks are served.
     ///
     /// # Panics

@@ -19,6 +19,8 @@ use crate::limits::{
 pub struct Config {
     /// Address to listen on; port 0 lets the operating system choose.
     pub listen: SocketAddr,
+    /// Where numbers are served to operators, if they are.
+    pub admin: Option<SocketAddr>,
     /// The supervisor's control socket. It need not exist yet.
     pub socket: PathBuf,
     /// Serving threads, each with a control connection of its own; at least 1.
@@ -62,6 +64,7 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {
             listen,
+            admin: None,
             socket: socket.into(),
             threads: cores.min(THREADS_DEFAULT_MAX),
             connections_max: CONNECTIONS_MAX,

@@ -6,9 +6,11 @@
 //! A few threads share one listening socket and nothing else: each has its own runtime, its own connections, and its own
 //! control connection, over which all its requests travel at once. On the way of a request nothing is locked.
 
+mod admin;
 mod body;
 mod config;
 mod connection;
+mod counters;
 pub mod limits;
 mod link;
 mod link_task;

@@ -90,6 +90,15 @@ pub const RETRY_AFTER_S: u32 = 1;
 /// HTTP/2: most requests at once on one connection.
 pub const STREAMS_MAX: u32 = 128;
 
+/// Most connections to the admin listener; a further one is closed.
+pub const ADMIN_CONNECTIONS_MAX: usize = 16;
+
+/// How long a connection to the admin listener may last.
+pub const ADMIN_CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long the supervisor may take to tell its numbers, and how long one who wants them waits for others who do.
+pub const SCRAPE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Connections the operating system holds for us until they are accepted.
 pub const BACKLOG: u32 = 1_024;
 

@@ -11,10 +11,13 @@ use runlet_ipc::inherited::{self, NotServable, Place};
 use tokio::net::TcpSocket;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
-use tracing::info;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::AbortHandle;
+use tracing::{error, info};
 
+use crate::admin::{self, Admin};
 use crate::config::Config;
+use crate::counters::Counters;
 use crate::limits::{BACKLOG, STOP_GRACE};
 use crate::pulse::{Beat, Pulse};
 use crate::reload;
@@ -106,6 +109,8 @@ async fn supervise(
     let (stage, watched) = watch::channel(Stage::Serving);
     let count = config.threads.max(1);
     let (ended_sender, mut ended) = mpsc::channel(count);
+    let counters: Vec<Arc<Counters>> = (0..count).map(|_| Arc::default()).collect();
+    let admin = admin(&config, &counters, &watched)?;
     // The first thread need not wait for another to have enough to do.
     let mut turn = watch::channel(true).1;
     let (pulse, beats) = Pulse::new(count);
@@ -113,7 +118,7 @@ async fn supervise(
         .map(|number| {
             let (busy, next_turn) = watch::channel(false);
             let spread = Spread { turn: std::mem::replace(&mut turn, next_turn), busy };
-            start(number, &listener, &config, (&watched, spread, beats.clone()), &ended_sender)
+            start(number, &listener, &config, (&watched, spread, &counters[number], beats.clone()), &ended_sender)
         })
         .collect::<io::Result<Vec<_>>>()
         .map_err(GatewayError::Setup)?;
@@ -137,6 +142,9 @@ async fn supervise(
         () = next(Stage::Draining) => { stage.send_replace(Stage::Ending); }
         () = all_ended => {}
     }
+    if let Some(admin) = admin {
+        admin.abort();
+    }
     let mut outcome = if unexpected { Err(GatewayError::ThreadEnded) } else { Ok(()) };
     for thread in threads {
         match thread.join() {
@@ -146,6 +154,30 @@ async fn supervise(
         }
     }
     outcome
+}
+
+/// Starts the admin listener, if there is to be one.
+fn admin(
+    config: &Config,
+    counters: &[Arc<Counters>],
+    stage: &watch::Receiver<Stage>,
+) -> Result<Option<AbortHandle>, GatewayError> {
+    let Some(address) = config.admin else { return Ok(None) };
+    let listener = listen(address).map_err(|source| GatewayError::Listen { address, source })?;
+    let address = listener.local_addr().map_err(GatewayError::Setup)?;
+    let admin = Admin {
+        socket: config.socket.clone(),
+        threads: counters.to_vec(),
+        stage: stage.clone(),
+        asking: Mutex::default(),
+    };
+    info!(%address, "the admin listener serves /metrics, /healthz and /readyz");
+    let serving = tokio::spawn(async move {
+        if let Err(error) = admin::serve(listener, admin).await {
+            error!(%error, "the admin listener ended");
+        }
+    });
+    Ok(Some(serving.abort_handle()))
 }
 
 /// Tells that a thread has ended, even if it panicked.
@@ -162,14 +194,14 @@ fn start(
     number: usize,
     listener: &StdTcpListener,
     config: &Arc<Config>,
-    (stage, spread, beat): (&watch::Receiver<Stage>, Spread, Beat),
+    (stage, spread, counters, beat): (&watch::Receiver<Stage>, Spread, &Arc<Counters>, Beat),
     ended: &mpsc::Sender<()>,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     let (listener, config) = (listener.try_clone()?, Arc::clone(config));
-    let (stage, ended) = (stage.clone(), Ended(ended.clone()));
+    let (stage, counters, ended) = (stage.clone(), Arc::clone(counters), Ended(ended.clone()));
     std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
         let _ended = ended;
-        thread::run(listener, config, stage, (spread, beat))
+        thread::run(listener, config, stage, (spread, beat), counters)
     })
 }
 

@@ -47,6 +47,7 @@ pub(crate) async fn serve(
         (None, Some(below)) if below.starts_with('/') => hook(&thread, &wire, parts, body).await,
         (None, Some(_) | None) => fixed(&thread, &parts),
     };
+    thread.counters.responded(response.status());
     // hyper may close a connection with an unread body on it. Its client has to know, or its next request is lost.
     if wire.lingers() && version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

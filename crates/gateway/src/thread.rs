@@ -17,6 +17,7 @@ use tracing::{debug, error, warn};
 use crate::body::Held;
 use crate::config::Config;
 use crate::connection;
+use crate::counters::Counters;
 use crate::limits::{
     ACCEPT_PAUSE, CONNECTIONS_BEFORE_NEXT_THREAD, FAREWELL_TIMEOUT, FIRST_ROUTES_TIMEOUT, REFUSALS_MAX,
     RELEASE_MEMORY_AFTER,
@@ -53,6 +54,7 @@ pub(crate) struct Thread {
     pub(crate) link: Rc<Link>,
     pub(crate) bodies: Held,
     pub(crate) untaken: Untaken,
+    pub(crate) counters: Arc<Counters>,
     /// Whether connections are to end after the requests in flight; `drain` wakes them when it changes.
     pub(crate) draining: Cell<bool>,
     pub(crate) drain: Notify,
@@ -64,11 +66,12 @@ pub(crate) fn run(
     config: Arc<Config>,
     stage: watch::Receiver<Stage>,
     (spread, beat): (Spread, Beat),
+    counters: Arc<Counters>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(Box::pin(async move {
         spawn_local(beat.keep());
-        serve(listener, config, stage, spread).await
+        serve(listener, config, stage, spread, counters).await
     }))
 }
 
@@ -77,6 +80,7 @@ async fn serve(
     config: Arc<Config>,
     mut stage: watch::Receiver<Stage>,
     spread: Spread,
+    counters: Arc<Counters>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let link = Rc::new(Link::new(config.share(config.in_flight_max)));
@@ -85,6 +89,7 @@ async fn serve(
         link: Rc::clone(&link),
         bodies: Held::default(),
         untaken: Untaken::default(),
+        counters,
         draining: Cell::new(false),
         drain: Notify::new(),
     });
@@ -123,6 +128,7 @@ async fn accept(
     // When memory is to be given back: a while after the last connection has ended, unless another comes first.
     let mut release_at = None;
     loop {
+        thread.counters.open(connections.len());
         let busy = connections.len() >= enough;
         spread.busy.send_if_modified(|before| std::mem::replace(before, busy) != busy);
         let my_turn = *spread.turn.borrow_and_update();
@@ -148,7 +154,10 @@ async fn accept(
                     release_at = None;
                     connections.spawn_local(connection::run(stream, Rc::clone(thread)));
                 }
-                Ok((stream, _)) => refuse(stream, &mut refusals),
+                Ok((stream, _)) => {
+                    thread.counters.refused();
+                    refuse(stream, &mut refusals);
+                }
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;

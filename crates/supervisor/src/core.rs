@@ -16,6 +16,7 @@ use crate::heavy::workers::Workers;
 use crate::history::History;
 use crate::inbound::{ConnectionId, Inbound};
 use crate::lane::Overran;
+use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::pool::Pool;
 use crate::programs::Programs;
@@ -57,6 +58,7 @@ pub(crate) struct Core {
     pub(crate) history: History,
     pub(crate) durable: Durable,
     pub(crate) ended: Ended,
+    pub(crate) metrics: Metrics,
     /// Where calls under way send their answers.
     pub(crate) loop_queue: mpsc::Sender<Inbound>,
     pub(crate) phase: Phase,

@@ -23,6 +23,7 @@ use crate::inbound::Inbound;
 use crate::lane::Overran;
 use crate::limits::{FLUSH_DEADLINE, INBOUND_BATCH, INBOUND_MAX, RELEASE_MEMORY_AFTER, STOP_GRACE};
 use crate::listen::accept_connections;
+use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::programs::{ProgramError, Programs};
 use crate::registry::Registry;
@@ -168,6 +169,7 @@ fn new_core(
         history: History::default(),
         durable,
         ended: Ended::default(),
+        metrics: Metrics::default(),
         loop_queue: loop_queue.clone(),
         phase: Phase::Accepting,
         fresh: None,

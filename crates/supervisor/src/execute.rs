@@ -198,7 +198,10 @@ impl Core {
         let intent = self.intend(attempt, &call);
         let loop_queue = self.loop_queue.clone();
         match call {
-            Call::Fetch(fetch) => {
+            Call::Fetch(mut fetch) => {
+                if let Some(record) = self.runs.get(&attempt.run) {
+                    record.trace.pass_on(attempt, id, &mut fetch.headers);
+                }
                 let fetcher = self.fetcher.clone();
                 let task = tokio::spawn(async move {
                     if let Some(intent) = intent {

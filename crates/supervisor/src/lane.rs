@@ -90,6 +90,7 @@ impl Core {
     /// Has an attempt that computes nothing now begin again in a worker.
     pub(crate) fn move_to_worker(&mut self, id: AttemptId, reason: Moved) {
         self.attempts.remove(&id);
+        self.metrics.promoted(reason);
         // It may wait for memory now.
         self.let_go(id.run);
         if let Some(record) = self.runs.get_mut(&id.run) {

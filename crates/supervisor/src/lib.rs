@@ -20,6 +20,7 @@ mod lane;
 pub mod limits;
 mod listen;
 mod meter;
+mod metrics;
 mod outbox;
 mod perform;
 mod pool;
@@ -32,6 +33,7 @@ mod request;
 mod run_id;
 mod run_record;
 mod trace;
+mod trace_context;
 
 pub use config::Config;
 pub use event_loop::{Error, run};

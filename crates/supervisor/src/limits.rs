@@ -60,6 +60,15 @@ pub const TRACE_SPANS_MAX: usize = 512;
 /// Bytes of one text in a span, such as the cause of a failure; the rest is cut off.
 pub const TRACE_TEXT_BYTES_MAX: usize = 256;
 
+/// Workflows that have numbers of their own among the metrics; the rest are counted together.
+pub(crate) const METRICS_WORKFLOWS_MAX: usize = 100;
+
+/// Bytes of a `tracestate` that are passed on: what W3C Trace Context asks to be, at the least (section 3.3.1.5).
+pub(crate) const TRACE_STATE_BYTES_MAX: usize = 512;
+
+/// Most members of a `tracestate` (section 3.3.1.1); with more it is not valid.
+pub(crate) const TRACE_STATE_MEMBERS_MAX: usize = 32;
+
 /// Runs in one listing; the newest are listed.
 pub const RUNS_LISTED_MAX: usize = 10_000;
 

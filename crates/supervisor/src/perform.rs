@@ -30,6 +30,7 @@ impl Core {
             Action::Continue { run, block, attempt, lane: _ } => self.go_on(AttemptId { run, block, attempt }),
             Action::Preempt { run, block, attempt, lane, keep } => {
                 let attempt = AttemptId { run, block, attempt };
+                self.metrics.preempted(lane);
                 match lane {
                     Lane::Light => self.preempt(attempt, keep),
                     Lane::Heavy => self.preempt_heavy(attempt),
@@ -68,6 +69,7 @@ impl Core {
         self.worked = true;
         self.end_worker_of(run);
         let (Some(control_block), Some(mut record)) = (self.kernel.forget(run), self.runs.remove(&run)) else { return };
+        self.measure_run(&control_block);
         let written = self.write_end(&control_block, &record);
         let strict = record.program.definition.durability == Durability::Strict;
         let entry = written.filter(|_| strict);

@@ -59,6 +59,11 @@ impl Pool {
         Self { shared: Arc::new(shared), slots }
     }
 
+    /// How many threads there are.
+    pub(crate) fn threads(&self) -> usize {
+        self.shared.lock().threads
+    }
+
     /// Queues a resumption, and starts a thread when all are busy.
     ///
     /// # Errors

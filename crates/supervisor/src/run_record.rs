@@ -48,6 +48,8 @@ pub(crate) struct RunRecord {
     pub(crate) retry_of: Option<RunId>,
     /// The run whose failure it was begun for. Its own is nobody's business any more.
     pub(crate) handles: Option<RunId>,
+    /// Whether an attempt of it has begun.
+    pub(crate) has_begun: bool,
 }
 
 /// One request of one connection.
@@ -82,6 +84,7 @@ impl RunRecord {
             key: None,
             retry_of: None,
             handles: None,
+            has_begun: false,
         }
     }
 }

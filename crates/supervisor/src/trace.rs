@@ -15,10 +15,13 @@ use crate::core::Core;
 use crate::inbound::AttemptId;
 use crate::limits::{TRACE_SPANS_MAX, TRACE_TEXT_BYTES_MAX};
 use crate::run_record::RequestId;
+use crate::trace_context::TraceContext;
 
 /// The newest spans of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
+    /// The trace of its caller that the run is part of.
+    pub(crate) context: Option<Box<TraceContext>>,
     spans: VecDeque<Span>,
     dropped: u64,
     /// Requests that are told of what begins and ends.
@@ -34,6 +37,8 @@ struct Span {
     /// The call and what it is in words; of an attempt, none.
     call: Option<(CallId, Box<str>)>,
     began: Time,
+    /// By which others know it; 0 if the run is part of no trace of theirs.
+    id: u64,
     /// Of an attempt in a worker that has ended: when the worker began with it.
     handed_over: Option<Time>,
     ended: Option<(Time, TraceOutcome)>,
@@ -41,16 +46,39 @@ struct Span {
 
 impl Trace {
     /// An attempt begins. One that begins again, since it had dropped what it had done, is still the same.
-    fn begin_block(&mut self, now: Time, block: BlockIndex, attempt: Attempt) {
+    fn begin_block(&mut self, now: Time, random: u64, block: BlockIndex, attempt: Attempt) {
         let is_open = |span: &Span| span.is_open(block, attempt) && span.call.is_none();
         if !self.spans.iter().any(is_open) {
-            self.begin(Span { block, attempt, call: None, began: now, handed_over: None, ended: None });
+            let id = self.span_id(random);
+            self.begin(Span { block, attempt, call: None, began: now, id, handed_over: None, ended: None });
         }
     }
 
-    fn begin_call(&mut self, now: Time, block: BlockIndex, attempt: Attempt, call: CallId, words: String) {
+    fn begin_call(&mut self, now: Time, random: u64, id: AttemptId, call: CallId, words: String) {
+        let AttemptId { block, attempt, .. } = id;
         let call = Some((call, cut(words).into_boxed_str()));
-        self.begin(Span { block, attempt, call, began: now, handed_over: None, ended: None });
+        let id = self.span_id(random);
+        self.begin(Span { block, attempt, call, began: now, id, handed_over: None, ended: None });
+    }
+
+    fn span_id(&self, random: u64) -> u64 {
+        if self.context.is_some() { random.max(1) } else { 0 }
+    }
+
+    /// The id of the trace the run is part of.
+    pub(crate) fn trace_id(&self) -> Option<String> {
+        self.context.as_ref().map(|context| context.id_text())
+    }
+
+    /// Tells whom a call asks of its place in the trace, in the header fields of its request.
+    pub(crate) fn pass_on(&self, id: AttemptId, call: CallId, headers: &mut Vec<(String, String)>) {
+        let Some(context) = &self.context else { return };
+        let is_it = |span: &&Span| {
+            span.is_open(id.block, id.attempt) && span.call.as_ref().is_some_and(|(open, _)| *open == call)
+        };
+        if let Some(span) = self.spans.iter().rev().find(is_it) {
+            context.add_to(headers, span.id);
+        }
     }
 
     fn begin(&mut self, span: Span) {
@@ -117,7 +145,10 @@ impl Trace {
 
     /// All spans, with the names and the beginning that the control block has.
     pub(crate) fn spans<P>(&self, run: &WorkflowControlBlock<P>) -> Vec<TraceSpan> {
-        (self.dropped + 1..).zip(&self.spans).map(|(sequence, span)| span.told(sequence, run)).collect()
+        (self.dropped + 1..)
+            .zip(&self.spans)
+            .map(|(sequence, span)| span.told(sequence, run, self.context.as_deref()))
+            .collect()
     }
 
     /// What its followers have not been told yet.
@@ -125,7 +156,7 @@ impl Trace {
         let news = std::mem::take(&mut self.news);
         let told = |sequence: u64| {
             let at = usize::try_from(sequence.checked_sub(self.dropped + 1)?).ok()?;
-            self.spans.get(at).map(|span| span.told(sequence, run))
+            self.spans.get(at).map(|span| span.told(sequence, run, self.context.as_deref()))
         };
         news.into_iter().filter_map(told).collect()
     }
@@ -148,7 +179,7 @@ impl Trace {
             };
             size_of::<Span>() + words + outcome
         };
-        self.spans.iter().map(text).sum()
+        self.spans.iter().map(text).sum::<usize>() + self.context.as_ref().map_or(0, |context| context.bytes())
     }
 }
 
@@ -157,7 +188,7 @@ impl Span {
         self.ended.is_none() && self.block == block && self.attempt == attempt
     }
 
-    fn told<P>(&self, sequence: u64, run: &WorkflowControlBlock<P>) -> TraceSpan {
+    fn told<P>(&self, sequence: u64, run: &WorkflowControlBlock<P>, context: Option<&TraceContext>) -> TraceSpan {
         let (elapsed, outcome) = self.ended.as_ref().map(|(at, outcome)| (*at - self.began, outcome.clone())).unzip();
         TraceSpan {
             sequence,
@@ -168,6 +199,7 @@ impl Span {
             handover_us: self.handed_over.map(|at| (at - self.began).0),
             elapsed_us: elapsed.map(|elapsed| elapsed.0),
             outcome,
+            place: context.map(|context| context.place(self.id)),
         }
     }
 }
@@ -194,12 +226,15 @@ fn cut(mut text: String) -> String {
 impl Core {
     /// An attempt begins.
     pub(crate) fn trace_begin(&mut self, id: AttemptId) {
-        self.trace(id.run, |trace, now| trace.begin_block(now, id.block, id.attempt));
+        let random = self.run_ids.next_random();
+        self.trace(id.run, |trace, now| trace.begin_block(now, random, id.block, id.attempt));
+        self.measure_begin(id.run);
     }
 
     /// An attempt makes a call.
     pub(crate) fn trace_call(&mut self, id: AttemptId, call: CallId, made: &Call) {
-        self.trace(id.run, |trace, now| trace.begin_call(now, id.block, id.attempt, call, made.in_words()));
+        let random = self.run_ids.next_random();
+        self.trace(id.run, |trace, now| trace.begin_call(now, random, id, call, made.in_words()));
     }
 
     /// A call is answered.
@@ -209,12 +244,14 @@ impl Core {
 
     /// A worker says that it began then with an attempt that ends now.
     pub(crate) fn trace_handed_over(&mut self, id: AttemptId, began_ns: u64) {
+        self.measure_handover(id, began_ns);
         let at = self.clock.of_monotonic_ns(began_ns);
         self.trace(id.run, |trace, now| trace.hand_over(now, id.block, id.attempt, at));
     }
 
     /// An attempt ends by itself, or with its worker.
     pub(crate) fn trace_end(&mut self, id: AttemptId, result: Result<&Outcome, &Failure>) {
+        self.measure_end(id);
         let outcome = match result {
             Ok(Outcome::Completed(_)) => TraceOutcome::Completed,
             Ok(Outcome::Skipped) => TraceOutcome::Skipped,
@@ -225,6 +262,7 @@ impl Core {
 
     /// The kernel gives an attempt up, and has noted why if it is for its own sake, as with a timeout.
     pub(crate) fn trace_give_up(&mut self, id: AttemptId) {
+        self.measure_given_up(id);
         let run = self.kernel.run(id.run);
         let block = run.and_then(|run| run.blocks.get(id.block.as_usize()));
         let failure = block.and_then(|block| block.failure.as_deref()).filter(|failure| failure.code != "cancelled");
@@ -270,14 +308,15 @@ mod tests {
 
     const BLOCK: BlockIndex = BlockIndex(1);
     const ATTEMPT: Attempt = Attempt(1);
+    const ID: AttemptId = AttemptId { run: RunId::from_u128(1), block: BLOCK, attempt: ATTEMPT };
 
     #[test]
     fn a_trace_keeps_the_newest_spans_and_counts_the_others() {
         let mut trace = Trace::default();
         let calls = u32::try_from(TRACE_SPANS_MAX).expect("a small bound") + 5;
-        trace.begin_block(Time(0), BLOCK, ATTEMPT);
+        trace.begin_block(Time(0), 0, BLOCK, ATTEMPT);
         for call in 0..calls {
-            trace.begin_call(Time(1), BLOCK, ATTEMPT, CallId(call), "ä".repeat(TRACE_TEXT_BYTES_MAX));
+            trace.begin_call(Time(1), 0, ID, CallId(call), "ä".repeat(TRACE_TEXT_BYTES_MAX));
         }
         assert_eq!((trace.spans.len(), trace.dropped()), (TRACE_SPANS_MAX, 6));
         assert!(trace.bytes() <= TRACE_SPANS_MAX * (size_of::<Span>() + TRACE_TEXT_BYTES_MAX + '…'.len_utf8()));
@@ -291,10 +330,10 @@ mod tests {
     #[test]
     fn an_attempt_that_ends_takes_its_calls_with_it_and_no_others() {
         let mut trace = Trace::default();
-        trace.begin_block(Time(0), BLOCK, ATTEMPT);
-        trace.begin_block(Time(1), BLOCK, ATTEMPT);
-        trace.begin_call(Time(2), BLOCK, ATTEMPT, CallId(0), "fetch".into());
-        trace.begin_block(Time(3), BLOCK, Attempt(2));
+        trace.begin_block(Time(0), 0, BLOCK, ATTEMPT);
+        trace.begin_block(Time(1), 0, BLOCK, ATTEMPT);
+        trace.begin_call(Time(2), 0, ID, CallId(0), "fetch".into());
+        trace.begin_block(Time(3), 0, BLOCK, Attempt(2));
         trace.end_block(Time(4), BLOCK, ATTEMPT, &TraceOutcome::Completed);
         let ended: Vec<_> = trace.spans.iter().map(|span| span.ended.as_ref().map(|(_, outcome)| outcome)).collect();
         assert_eq!(ended, [Some(&TraceOutcome::Completed), Some(&TraceOutcome::GivenUp), None]);

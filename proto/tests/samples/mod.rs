@@ -1,5 +1,6 @@
 //! One sample of every variant of every enum that crosses a process border, in the order of the variants.
 
+mod metrics;
 mod zygote;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use runlet_proto::call::{Answer, Body, BodyAs, Call, FetchCall, FetchReply};
 use runlet_proto::control::{
     Collected, Diagnostic, HistoryFilter, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, Retry, RunEnd,
     RunEvent, RunEventKind, RunFilter, RunSignal, RunSummary, SourceText, Start, SupervisorStatus, Target,
-    TraceOutcome, TraceSpan, TraceWhat, WorkflowSummary,
+    TraceOutcome, TracePlace, TraceSpan, TraceWhat, WorkflowSummary,
 };
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
@@ -19,6 +20,7 @@ use runlet_proto::parcel::Part;
 use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_proto::worker::{Begin, Confinement, Ended, FromWorker, Namespaces, Payload, Program, ToWorker, Values};
 
+pub(super) use self::metrics::{metric_kinds, metric_units, metric_values};
 pub(super) use self::zygote::{acts, forked, tasks, tried};
 
 const RUN: RunId = RunId::from_u128(0x0193_2c07_1f3e_7abc_8def_0123_4567_89ab);
@@ -76,6 +78,7 @@ pub(super) fn requests() -> Vec<Request> {
         }),
         Request::Collect,
         Request::Retry(Retry { run: "0193".into(), from: Some("page".into()), deployed: true }),
+        Request::Metrics,
     ]
 }
 
@@ -187,9 +190,11 @@ pub(super) fn replies() -> Vec<Reply> {
             handover_us: Some(5),
             elapsed_us: Some(4),
             outcome: Some(TraceOutcome::Completed),
+            place: Some(TracePlace { trace_id: 6, span_id: 7 }),
         }]),
         Reply::TraceEnd { dropped: 5 },
         Reply::Collected(Collected { runs: 1, outputs: 2, definitions: 3, bytes: 4 }),
+        Reply::Metrics(vec![metrics::family()]),
     ]
 }
 

@@ -29,6 +29,9 @@ pub(crate) struct Up {
     /// Where the gateway listens, an IP address and a port; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", env = "RUNLET_LISTEN", value_parser = listen, default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
+    /// Where the gateway serves /metrics, /healthz and /readyz to operators, an IP address and a port; nowhere unless it is given.
+    #[arg(long, value_name = "ADDR", value_parser = listen, env = "RUNLET_ADMIN")]
+    pub(crate) admin: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) supervisor: SupervisorOptions,
     #[command(flatten)]
@@ -179,6 +182,9 @@ pub(crate) struct Gateway {
     /// Where it listens, an IP address and a port; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", env = "RUNLET_LISTEN", value_parser = listen, default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
+    /// Where it serves /metrics, /healthz and /readyz to operators, an IP address and a port; nowhere unless it is given.
+    #[arg(long, value_name = "ADDR", value_parser = listen, env = "RUNLET_ADMIN")]
+    pub(crate) admin: Option<SocketAddr>,
 
     /// Serving threads; another one takes connections only when there are many. By default as many as cores, at most 4.
     #[arg(long, value_name = "N", env = "RUNLET_GATEWAY_THREADS", value_parser = clap::value_parser!(u16).range(1..=64))]

@@ -39,6 +39,7 @@ fn config(here: &Setting, args: &Gateway) -> Config {
     if let Some(threads) = args.threads {
         config.threads = usize::from(threads);
     }
+    config.admin = args.admin;
     config.release_memory = Some(memory::release);
     config.reload = service::reloads().then_some(again);
     config.log_level.clone_from(&args.log.log_level);

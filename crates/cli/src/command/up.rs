@@ -40,6 +40,7 @@ pub(crate) fn perform(here: &Setting, args: Up) -> Result<ExitCode, CommandError
         log: args.log,
         config: here.config.clone(),
         listen: args.listen,
+        admin: args.admin,
         sources: definitions,
         demo: args.demo,
     });

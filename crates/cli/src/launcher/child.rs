@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     Gateway {
         /// Where to listen.
         listen: SocketAddr,
+        /// Where to serve operators.
+        admin: Option<SocketAddr>,
         /// The supervisor's socket.
         socket: PathBuf,
     },
@@ -71,8 +73,11 @@ impl Program {
             Kind::Supervisor { state, options } => {
                 command.arg("--state").arg(state).args(options.arguments());
             }
-            Kind::Gateway { listen, socket } => {
+            Kind::Gateway { listen, admin, socket } => {
                 command.arg("--listen").arg(listen.to_string()).arg("--socket").arg(socket);
+                if let Some(admin) = admin {
+                    command.arg("--admin").arg(admin.to_string());
+                }
             }
         }
         Ok(command)

@@ -47,6 +47,8 @@ pub(crate) struct Launch {
     pub(crate) config: Option<PathBuf>,
     /// Where the gateway listens.
     pub(crate) listen: SocketAddr,
+    /// Where the gateway serves operators.
+    pub(crate) admin: Option<SocketAddr>,
     /// What is deployed, checked already.
     pub(crate) sources: Vec<SourceText>,
     /// Whether the shop is served too.
@@ -149,7 +151,7 @@ async fn bring_up_rest(launch: &Launch, sources: &Arc<[SourceText]>) -> Result<K
     if code != ExitCode::Ok {
         return Err(NotUp::NotTaken(code));
     }
-    let kind = Kind::Gateway { listen: launch.listen, socket: socket.clone() };
+    let kind = Kind::Gateway { listen: launch.listen, admin: launch.admin, socket: socket.clone() };
     let (child, said) = Child::start(&Program { kind, common: launch.common() }).await?;
     let address: SocketAddr = said.parse().map_err(|_| CommandError::Failed {
         message: format!("the gateway is ready at `{said}`, which is no address"),
@@ -157,7 +159,8 @@ async fn bring_up_rest(launch: &Launch, sources: &Arc<[SourceText]>) -> Result<K
     })?;
     Announcement::new(address, &socket, launch.demo, &deployed).print(launch.format)?;
     // The address it really got, so that the printed URLs hold after a restart.
-    let program = Program { kind: Kind::Gateway { listen: address, socket }, common: launch.common() };
+    let program =
+        Program { kind: Kind::Gateway { listen: address, admin: launch.admin, socket }, common: launch.common() };
     Ok(keep(program, child, GATEWAY_STOP_TIMEOUT, || async {}))
 }
 

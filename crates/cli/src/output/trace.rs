@@ -26,6 +26,10 @@ pub(crate) struct TraceView<'a> {
     outcome: Option<&'static str>,
     /// What was answered, or why it failed.
     detail: Option<&'a str>,
+    /// The trace of the run's caller, as W3C Trace Context has it; null if it named none.
+    trace_id: Option<String>,
+    /// The span in that trace: what a fetch tells the server it asks.
+    span_id: Option<String>,
 }
 
 impl<'a> From<&'a TraceSpan> for TraceView<'a> {
@@ -50,6 +54,8 @@ impl<'a> From<&'a TraceSpan> for TraceView<'a> {
             elapsed_ms: span.elapsed_us.map(ms),
             outcome,
             detail,
+            trace_id: span.place.map(|place| format!("{:032x}", place.trace_id)),
+            span_id: span.place.map(|place| format!("{:016x}", place.span_id)),
         }
     }
 }
@@ -149,6 +155,7 @@ mod tests {
             handover_us: None,
             elapsed_us,
             outcome,
+            place: None,
         }
     }
 

@@ -141,6 +141,7 @@ pub(crate) fn ended(run: RunId, state: RunState) -> Box<Ended> {
             what: TraceWhat::Call("fetch GET example.org".to_owned()),
             offset_us: 12,
             handover_us: None,
+            place: None,
             elapsed_us: Some(3_400),
             outcome: Some(TraceOutcome::Answered("200, 5120 bytes".to_owned())),
         }],

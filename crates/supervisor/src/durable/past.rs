@@ -20,6 +20,7 @@ use crate::limits::{PAST_READS_MAX, RUNS_LISTED_MAX};
 use crate::reply::{RefusalExt as _, refusal};
 use crate::request::unknown_run;
 use crate::run_record::RequestId;
+use crate::trace_context::TraceContext;
 
 /// What is asked about the past.
 #[derive(Debug)]
@@ -189,6 +190,7 @@ fn inspect(run: &StoredRun) -> Value {
         "retryOf": began.retry_of.map(|run| run.to_string()),
         "retriedBy": run.retried_by.map(|run| run.to_string()),
         "log": ended.map_or(&run.log, |ended| &ended.log),
+        "traceId": began.traceparent.as_deref().and_then(TraceContext::from_parent).map(|context| context.id_text()),
     })
 }
 

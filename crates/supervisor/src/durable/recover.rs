@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::core::{Core, Payload};
 use crate::registry::{Deployed, Program};
 use crate::run_record::RunRecord;
+use crate::trace_context::TraceContext;
 
 /// What came of taking things up.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +109,9 @@ impl Core {
         record.writing = Writing::Written(0);
         record.key = open.began.key;
         record.log.restore(&open.log);
+        record.trace.context = context_of(open.began.traceparent.as_deref(), &input).map(Box::new);
+        // How long it waited for its turn was told by the supervisor that began it.
+        record.has_begun = true;
         self.runs.insert(run, record);
         let restored = Some(Box::new(Restored { created_at, paused: open.paused, blocks }));
         let priority = Priority::new(open.priority);
@@ -130,6 +134,15 @@ impl Core {
         let (blocks, log, trace) = (Vec::new(), Vec::new(), Vec::new());
         let ended = Ended { run, state, ended_at_ms, error, output: None, blocks, log, trace, worker: None };
         self.append(vec![Entry::Ended(Box::new(ended))]);
+    }
+}
+
+/// The trace a run is part of. What others say to each other in it stands in the request that began the run.
+fn context_of(traceparent: Option<&str>, input: &Payload) -> Option<TraceContext> {
+    let context = TraceContext::from_parent(traceparent?)?;
+    match input {
+        Payload::Hook(hook) => TraceContext::from_headers(&hook.headers).or(Some(context)),
+        Payload::Json(_) | Payload::Reply(_) => Some(context),
     }
 }
 

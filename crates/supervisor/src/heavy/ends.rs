@@ -85,6 +85,7 @@ impl Core {
         let out_of_memory = cause::killed_for_memory(&gone.exit, gone.killed.as_ref(), gone.spent, memory_bytes_max);
         let usual = || cause::failure(&gone.exit, gone.killed.as_ref(), gone.sent, memory_bytes_max, cpu_s_max);
         let failure = out_of_memory.unwrap_or_else(usual);
+        self.metrics.worker_ended(&failure.code);
         let (failure, last) = self.count_death(run, gone, failure);
         let lost = self.attempts.extract_if(|id, active| id.run == run && active.heavy);
         for attempt in lost.map(|(id, _)| id).collect::<Vec<_>>() {

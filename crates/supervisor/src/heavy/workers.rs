@@ -52,6 +52,17 @@ pub(crate) struct Hungry {
     pub(super) assignment: Box<Assignment>,
 }
 
+/// How many workers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// With a run.
+    pub(crate) busy: usize,
+    /// Idle or about to be.
+    pub(crate) spare: usize,
+    /// Told to end, and still there.
+    pub(crate) ending: usize,
+}
+
 impl Workers {
     pub(super) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut Worker> {
         self.all.get_mut(&worker)
@@ -70,6 +81,13 @@ impl Workers {
     /// How many are idle or about to be.
     pub(super) fn spare(&self) -> usize {
         self.all.values().filter(|worker| worker.run.is_none() && !worker.is_dying()).count()
+    }
+
+    /// How many there are, by what they do.
+    pub(crate) fn numbers(&self) -> Numbers {
+        let ending = self.all.values().filter(|worker| worker.is_dying()).count();
+        let spare = self.spare();
+        Numbers { busy: self.all.len() - ending - spare, spare, ending }
     }
 
     /// All processes that are there, for the shutdown.

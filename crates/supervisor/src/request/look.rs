@@ -80,7 +80,9 @@ impl Core {
                 let program = record.map(|record| &record.program);
                 let none = MovedBlocks::new();
                 let moved = record.map_or(&none, |record| &record.moved);
-                control_block::inspect(control_block, program, &log, worker, moved, &self.clock, now)
+                let mut json = control_block::inspect(control_block, program, &log, worker, moved, &self.clock, now);
+                json["traceId"] = record.and_then(|record| record.trace.trace_id()).into();
+                json
             }
             (None, Some(ended)) => {
                 let log = ended.log.lines();
@@ -96,6 +98,7 @@ impl Core {
                     &self.clock,
                     now,
                 );
+                json["traceId"] = ended.trace.trace_id().into();
                 if ended.shortened {
                     json["shortened"] = "inputs and outputs over 64 KiB are not kept once a run has ended".into();
                 }
@@ -152,16 +155,7 @@ impl Core {
 
     pub(crate) fn status(&self, from: RequestId) {
         let counts = self.kernel.counts();
-        let mut live_by_state = [0; 4];
-        for run in self.kernel.runs() {
-            match run.state {
-                RunState::Ready => live_by_state[0] += 1,
-                RunState::Running => live_by_state[1] += 1,
-                RunState::Blocked => live_by_state[2] += 1,
-                RunState::Paused => live_by_state[3] += 1,
-                RunState::Completed | RunState::Failed | RunState::Stopped => {}
-            }
-        }
+        let live_by_state = self.live_by_state();
         let status = SupervisorStatus {
             pid: std::process::id(),
             release: env!("CARGO_PKG_VERSION").to_owned(),
@@ -177,6 +171,21 @@ impl Core {
             heavy_memory_bytes_max: counts.heavy_memory_budget,
         };
         self.send(from, Reply::Status(status));
+    }
+
+    /// Live runs that are ready, running, blocked and paused.
+    pub(crate) fn live_by_state(&self) -> [u64; 4] {
+        let mut live_by_state = [0; 4];
+        for run in self.kernel.runs() {
+            match run.state {
+                RunState::Ready => live_by_state[0] += 1,
+                RunState::Running => live_by_state[1] += 1,
+                RunState::Blocked => live_by_state[2] += 1,
+                RunState::Paused => live_by_state[3] += 1,
+                RunState::Completed | RunState::Failed | RunState::Stopped => {}
+            }
+        }
+        live_by_state
     }
 
     pub(crate) fn summary(&self, control_block: &WorkflowControlBlock<Payload>) -> RunSummary {

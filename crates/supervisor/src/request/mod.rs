@@ -43,6 +43,7 @@ impl Core {
             Request::History(filter) => self.ask_past(from, Asked::History(filter)),
             Request::Collect => self.collect(from),
             Request::Retry(retry) => self.retry(from, retry),
+            Request::Metrics => self.tell_metrics(from),
             Request::Overdue { id, after_ms } => self.overdue(RequestId { id, ..from }, after_ms),
         }
     }

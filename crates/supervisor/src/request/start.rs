@@ -18,6 +18,7 @@ use crate::registry::{Program, hooks};
 use crate::reply::{RefusalExt as _, refusal};
 use crate::request::deploy::parse;
 use crate::run_record::{HookWaiter, RequestId, RunRecord};
+use crate::trace_context::TraceContext;
 
 impl Core {
     /// Starts a run for the CLI.
@@ -73,6 +74,7 @@ impl Core {
         }
         let mut record = RunRecord::new(program);
         record.key = key;
+        record.trace.context = TraceContext::from_headers(&hook.headers).map(Box::new);
         record.writing = writing_of(record.program.definition.durability, respond == Respond::WhenDone);
         if respond == Respond::WhenDone {
             // Hooks of one definition may differ here; if any wants its run to go on, a lost client must not end it.
