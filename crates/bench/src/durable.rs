@@ -52,7 +52,7 @@ impl Schedule {
             warmup: Duration::from_millis(warmup_ms),
             window: Duration::from_millis(window_ms),
             rounds,
-            soak: soak.unwrap_or(Duration::from_secs(soak_s)),
+            soak: soak.unwrap_or_else(|| Duration::from_secs(soak_s)),
         }
     }
 }

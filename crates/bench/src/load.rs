@@ -137,7 +137,7 @@ async fn drive_once(
     loop {
         let started = Instant::now();
         let response = connection.exchange(request).await?;
-        if expected.is(response.status, &response.body) {
+        if expected.is(response.status, response.body) {
             tally.succeed(started.elapsed());
         } else {
             let body = String::from_utf8_lossy(&response.body[..response.body.len().min(200)]);

@@ -219,7 +219,7 @@ impl Core {
         let now = self.clock.now();
         self.kernel.runs().any(|run| {
             let idles = run.state == RunState::Paused || matches!(run.blocked_on(now), Some(BlockedOn::Retry(_)));
-            !run.state.is_terminal() && !(idles && self.is_written(run.id))
+            !(run.state.is_terminal() || idles && self.is_written(run.id))
         })
     }
 

@@ -72,7 +72,7 @@ impl Core {
     }
 }
 
-fn answer(directory: &PathBuf, asked: &Asked) -> Result<Vec<Reply>, Refusal> {
+fn answer(directory: &Path, asked: &Asked) -> Result<Vec<Reply>, Refusal> {
     let reader = Reader::open(directory).map_err(|error| unreadable(&error))?;
     match asked {
         Asked::History(filter) => history(&reader, filter),

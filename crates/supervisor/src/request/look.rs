@@ -48,10 +48,10 @@ impl Core {
 
     /// What is not remembered may be in the journal.
     fn look_in_the_past(&mut self, from: RequestId, refusal: Refusal, asked: Asked) {
-        match refusal.kind {
-            RefusalKind::NotFound => self.ask_past(from, asked),
-            _ => self.refuse(from, refusal),
+        if refusal.kind == RefusalKind::NotFound {
+            return self.ask_past(from, asked);
         }
+        self.refuse(from, refusal);
     }
 
     /// Has the journal rid of what is not to be kept.
