@@ -48,6 +48,7 @@ fn shown(section: Section, key: &str, option: &Arg) -> String {
         (None, _, "ca-file") => "authorities.pem".to_owned(),
         (None, _, "allow-exec") => "/usr/bin/jq".to_owned(),
         (None, _, "threads") => "2".to_owned(),
+        (None, _, "admin") => "127.0.0.1:9464".to_owned(),
         (None, ..) => String::new(),
     };
     let value = value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number));

@@ -109,7 +109,7 @@ mod tests {
             assert!(supervisor.iter().any(|one| one == key), "{key} in {supervisor:?}");
         }
         assert!(!supervisor.iter().any(|key| key == "zygote" || key == "help"), "{supervisor:?}");
-        assert_eq!(Section::Gateway.keys(), ["listen", "threads", "log-level", "log-format"]);
+        assert_eq!(Section::Gateway.keys(), ["listen", "admin", "threads", "log-level", "log-format"]);
     }
 
     #[test]
