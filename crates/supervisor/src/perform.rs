@@ -99,6 +99,9 @@ impl Core {
 
     /// Writes the end of a run down, and with it the beginning of the one that is to hear of a failure. Number of the entry.
     fn write_end(&mut self, control_block: &WorkflowControlBlock<Payload>, record: &RunRecord) -> Option<u64> {
+        if self.is_one_too_many(control_block, record) {
+            return None;
+        }
         let mut entries: Vec<_> = self.entry_of_end(control_block, record).into_iter().collect();
         let handler = record.program.definition.on_failure.as_deref();
         let handler = handler.filter(|_| control_block.state == RunState::Failed && record.handles.is_none());

@@ -17,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 
 use runlet_journal::{Backlog, Entry, Heard, Journal};
-use runlet_kernel::{BlockedOn, Event, WorkflowControlBlock};
+use runlet_kernel::{BlockedOn, Event, Time, WorkflowControlBlock};
 use runlet_proto::call::Call;
 use runlet_proto::control::{LogLine, Refusal, RefusalKind, Reply};
 use runlet_proto::ids::{BlockIndex, RunId};
@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::core::{Core, Payload, Phase};
 use crate::inbound::AttemptId;
+use crate::limits::RELAXED_PER_SECOND_MAX;
 use crate::registry::Program;
 use crate::reply::{RefusalExt as _, refusal};
 use crate::run_record::{RequestId, RunRecord};
@@ -63,6 +64,10 @@ pub(crate) struct Durable {
     /// Why nothing can be written any more.
     failed: Option<String>,
     pub(crate) keys: keys::Keys,
+    /// How many more runs that COMPLETED are written in one piece in the second that began then.
+    completed: (u32, Time),
+    /// Runs that were not written, since there were too many.
+    pub(crate) unwritten: u64,
 }
 
 /// A reply that waits.
@@ -87,6 +92,8 @@ impl Durable {
             full: false,
             failed: None,
             keys: keys::Keys::default(),
+            completed: (RELAXED_PER_SECOND_MAX, Time(0)),
+            unwritten: 0,
         }
     }
 
@@ -246,6 +253,25 @@ impl Core {
             let paused = control_block.state == RunState::Paused;
             Some(Entry::Held { run, paused, priority: control_block.priority.level() })
         });
+    }
+
+    /// Whether a run is one of more than [`RELAXED_PER_SECOND_MAX`] that COMPLETED within a second and were promised nothing.
+    pub(crate) fn is_one_too_many(&mut self, run: &WorkflowControlBlock<Payload>, record: &RunRecord) -> bool {
+        let promised = record.writing != Writing::AtTheEnd || record.key.is_some();
+        if promised || run.state != RunState::Completed {
+            return false;
+        }
+        let now = self.clock.now();
+        let (left, since) = &mut self.durable.completed;
+        if (now - *since).0 >= 1_000_000 {
+            (*left, *since) = (RELAXED_PER_SECOND_MAX, now);
+        }
+        let Some(rest) = left.checked_sub(1) else {
+            self.durable.unwritten += 1;
+            return true;
+        };
+        *left = rest;
+        false
     }
 
     /// What is written of the end of a run, if anything is.
