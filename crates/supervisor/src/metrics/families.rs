@@ -31,7 +31,7 @@ impl Core {
         let mut families = self.metrics.families();
         families.extend(of_kernel(&self.kernel.counts(), self.live_by_state()));
         families.extend(of_workers(self.workers.numbers()));
-        families.extend(of_journal(&self.durable.journal().stats()));
+        families.extend(of_journal(&self.durable.journal().stats(), self.durable.unwritten));
         let inbound = self.loop_queue.max_capacity() - self.loop_queue.capacity();
         families.push(gauge("runlet_pool_threads", "Threads of the light pool", self.pool.threads() as u64));
         families.push(gauge("runlet_inbound_messages", "Messages that wait for the supervisor's loop", inbound as u64));
@@ -138,7 +138,7 @@ fn of_workers(numbers: Numbers) -> Vec<MetricFamily> {
     vec![MetricFamily { samples: states.collect(), ..family }]
 }
 
-fn of_journal(stats: &Stats) -> Vec<MetricFamily> {
+fn of_journal(stats: &Stats, unwritten: u64) -> Vec<MetricFamily> {
     let counter = |name, help, value| one((name, help), (MetricUnit::None, MetricKind::Counter), value);
     let bytes = |name, help, value| one((name, help), (MetricUnit::Bytes, MetricKind::Gauge), value);
     let seconds = |name, help, kind, value: Duration| {
@@ -153,6 +153,11 @@ fn of_journal(stats: &Stats) -> Vec<MetricFamily> {
         seconds("runlet_journal_last_commit", "Time of the last transaction", MetricKind::Gauge, stats.commit_last),
         bytes("runlet_journal_waiting", "Entries that wait to be written", stats.bytes_waiting),
         bytes("runlet_journal_kept", "Size of the database and of its output files", stats.bytes_kept),
+        counter(
+            "runlet_journal_unwritten_runs",
+            "Runs that completed, were promised nothing, and were too many",
+            unwritten,
+        ),
         gauge("runlet_journal_kept_runs", "Ended runs that the journal keeps", stats.runs_kept),
     ]
 }
