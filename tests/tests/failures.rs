@@ -61,6 +61,7 @@ fn a_failure_is_told_to_the_workflow_that_is_named_once() {
     let expected = json!({ "run": run, "block": "pay", "code": "status" });
     assert_eq!(told["blocks"][0]["output"], expected, "{told}");
     // What failed and who heard of it were written down together.
+    assert_eq!(heard().len(), 1);
     supervisor.signal(Signal::SIGKILL);
     let _ = supervisor.wait_exit();
     let _next = installation.supervisor();

@@ -179,6 +179,12 @@ impl Journal {
         self.held.shared.append(entries, Urgency::Relaxed)
     }
 
+    /// Has all that was appended so far written now; the number of its last entry.
+    #[must_use]
+    pub fn flush(&self) -> u64 {
+        self.held.shared.flush()
+    }
+
     /// Whether the last commit failed for want of space.
     #[must_use]
     pub fn is_full(&self) -> bool {

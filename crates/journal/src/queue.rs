@@ -137,6 +137,17 @@ impl Shared {
         Ok(queue.sequence)
     }
 
+    pub(crate) fn flush(&self) -> u64 {
+        let mut queue = self.lock();
+        if !queue.calls.is_empty() {
+            queue.urgent = true;
+            if queue.idle {
+                self.arrived.notify_one();
+            }
+        }
+        queue.sequence
+    }
+
     pub(crate) fn collect(&self, answer: Answer) {
         let mut queue = self.lock();
         if !queue.closing {

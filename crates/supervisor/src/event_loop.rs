@@ -269,7 +269,7 @@ impl EventLoop {
             self.config.manager.stopping(&status, self.config.drain + STOP_GRACE);
             Instant::now() + self.config.drain
         });
-        Instant::now() < deadline && self.core.has_runs_to_wait_for()
+        Instant::now() < deadline && self.core.has_something_to_wait_for()
     }
 
     /// Lets due timers fire, and performs all that follows.
@@ -335,7 +335,7 @@ impl EventLoop {
         let live = self.core.kernel.runs().filter(|run| !run.state.is_terminal());
         let left: Vec<_> = live.map(|run| (run.id, run.plan.workflow.clone(), run.state)).collect();
         for (run, workflow, state) in left {
-            if self.core.is_written(run) && self.core.durable.failure().is_none() {
+            if self.core.is_written(run) {
                 tracing::info!(%run, %workflow, %state, "left for the next supervisor: it did not end in time");
                 continue;
             }

@@ -194,7 +194,10 @@ pub(crate) const PAST_READS_MAX: usize = 8;
 /// What a service manager is told that a stop takes beyond the drain: the last answers, the workers' ends, their control groups.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(15);
 
-/// Runs that COMPLETED and were promised nothing (`durability: "relaxed"`, the clients of hooks) that are written down within a
+/// How long who reads the journal waits for what was appended before.
+pub(crate) const READ_WRITTEN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Runs that COMPLETED and were promised nothing (those that hooks' clients wait for) that are written down within a
 /// second. More would push each other out of what the journal keeps within a minute, and would take the CPU from those that
 /// are still to be answered.
 pub(crate) const RELAXED_PER_SECOND_MAX: u32 = 2_000;

@@ -73,6 +73,7 @@ impl Core {
         let written = self.write_end(&control_block, &record);
         let strict = record.program.definition.durability == Durability::Strict;
         let entry = written.filter(|_| strict);
+        let on_disk = written.filter(|_| matches!(record.writing, Writing::Written(_))).unwrap_or(0);
         let nobody_is_told = record.waiters.is_empty() && record.followers.is_empty();
         if let (true, RunState::Failed, Some(error)) = (nobody_is_told, state, control_block.error.as_deref()) {
             tracing::warn!(%run, workflow = %control_block.plan.workflow, "a run failed: {}", error_text(error));
@@ -86,7 +87,8 @@ impl Core {
             let end = run_end(&control_block);
             for follower in std::mem::take(&mut record.followers) {
                 self.forget_pending(follower);
-                self.send(follower, Reply::Ended(end.clone()));
+                // An end that is told stays the end.
+                self.send_when_on_disk(on_disk, follower, Reply::Ended(end.clone()), None);
             }
         }
         for follower in std::mem::take(&mut record.log_followers) {
@@ -118,15 +120,15 @@ impl Core {
         if entries.is_empty() {
             return None;
         }
-        let strict = record.program.definition.durability == Durability::Strict;
-        let entry = match told {
-            Some(run) => {
+        // Of one that is written in one piece nothing was promised.
+        let entry = match (told, record.writing) {
+            (None, Writing::AtTheEnd) => self.append_relaxed(entries),
+            (None, Writing::Never | Writing::Written(_)) => self.append(entries),
+            (Some(run), _) => {
                 let entry = self.append(entries);
                 self.note_written(run, entry);
                 entry
             }
-            None if strict => self.append(entries),
-            None => self.append_relaxed(entries),
         };
         Some(entry)
     }
@@ -199,6 +201,7 @@ impl Core {
                         reason: "nobody waits for its reply any more".into(),
                     });
                 }
+                self.goes_on_alone(run);
             }
             Pending::Follow(run) => {
                 if let Some(record) = self.runs.get_mut(&run) {

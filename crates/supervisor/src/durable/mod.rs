@@ -1,9 +1,9 @@
 //! What of runs is written down, when, and who waits until it is on disk.
 //!
 //! A run that is *written* has its beginning in the journal before anybody is told of it, then each step as it is made, then
-//! its end. One that is written *at the end* (`durability: "relaxed"`) goes into the journal in one piece, or turns into a
-//! written one before the first call whose effect must not come about twice. Such a call waits until the intent is on disk:
-//! so a supervisor that finds an intent without an outcome knows that it does not know.
+//! its end. One that a client waits for is written *at the end*, in one piece; it turns into a written one when it goes on
+//! without its client, and before the first call whose effect must not come about twice. Such a call waits until the intent is
+//! on disk: so a supervisor that finds an intent without an outcome knows that it does not know.
 
 pub(crate) mod keys;
 mod past;
@@ -22,6 +22,7 @@ use runlet_proto::call::Call;
 use runlet_proto::control::{LogLine, Refusal, RefusalKind, Reply};
 use runlet_proto::ids::{BlockIndex, RunId};
 use runlet_proto::state::RunState;
+use runlet_workflow::definition::Durability;
 use tokio::sync::watch;
 
 use crate::core::{Core, Payload, Phase};
@@ -140,8 +141,7 @@ impl Core {
         self.appended(taken)
     }
 
-    /// The same for entries that nobody waits for, and without which the next supervisor would come to the same end: they go
-    /// to the disk with others, or a little later.
+    /// The same for entries that nobody waits for: they go to the disk with others, or a little later.
     pub(crate) fn append_relaxed(&mut self, entries: Vec<Entry>) -> u64 {
         let taken = self.durable.journal.append_relaxed(entries);
         self.appended(taken)
@@ -174,15 +174,25 @@ impl Core {
         self.append(vec![Entry::Deployed { source: write::source(definition, &program.source), at_ms }])
     }
 
-    /// A run begins; if it is written step by step, the number of its first entry.
+    /// A run begins; if somebody is told of it only then, the number of the entry that is to be on disk.
     pub(crate) fn write_began(&mut self, run: RunId) -> u64 {
         let Some((control_block, record)) = self.kernel.run(run).zip(self.runs.get(&run)) else { return 0 };
         if !matches!(record.writing, Writing::Written(_)) {
             return 0;
         }
         let stored = self.registry.has(&control_block.plan.workflow, &control_block.plan.version);
-        let began = write::began(control_block, record, &self.clock, !stored);
-        let entry = self.append(vec![Entry::Began(began)]);
+        let began = vec![Entry::Began(write::began(control_block, record, &self.clock, !stored))];
+        let nobody_waits = match record.program.definition.durability {
+            Durability::Strict => false,
+            Durability::Relaxed | Durability::None => true,
+            Durability::Auto => !record.waiters.is_empty(),
+        };
+        if nobody_waits {
+            let entry = self.append_relaxed(began);
+            self.note_written(run, entry);
+            return 0;
+        }
+        let entry = self.append(began);
         self.note_written(run, entry);
         entry
     }
@@ -220,18 +230,33 @@ impl Core {
         self.runs.get(&run).is_some_and(|record| matches!(record.writing, Writing::Written(_)))
     }
 
-    /// Whether a run may end soon that is worth waiting for when the supervisor is to end. One that is held, or waits for
+    /// Whether an answer waits for the disk, or a run may end soon that is worth waiting for when the supervisor is to end. One that is held, or waits for
     /// another attempt, is as well left for the next supervisor, if it is written down.
-    pub(crate) fn has_runs_to_wait_for(&self) -> bool {
+    pub(crate) fn has_something_to_wait_for(&self) -> bool {
         let now = self.clock.now();
-        self.kernel.runs().any(|run| {
-            let idles = run.state == RunState::Paused || matches!(run.blocked_on(now), Some(BlockedOn::Retry(_)));
-            !(run.state.is_terminal() || idles && self.is_written(run.id))
-        })
+        // Who was promised an answer that waits for the disk would take its lack for a refusal.
+        !self.durable.waiting.is_empty()
+            || self.kernel.runs().any(|run| {
+                let idles = run.state == RunState::Paused || matches!(run.blocked_on(now), Some(BlockedOn::Retry(_)));
+                !(run.state.is_terminal() || idles && self.is_written(run.id))
+            })
+    }
+
+    /// A run goes on that nobody waits for: if it was to be written at its end, it is written now, or a crash would end what
+    /// its client believes to go on.
+    pub(crate) fn goes_on_alone(&mut self, run: RunId) {
+        let alone = |record: &RunRecord| record.writing == Writing::AtTheEnd && record.waiters.is_empty();
+        let live = self.kernel.run(run).is_some_and(|run| !run.state.is_terminal());
+        if live && self.runs.get(&run).is_some_and(alone) {
+            self.write_so_far(run);
+        }
     }
 
     /// A block is done, or waits for another attempt.
     pub(crate) fn progressed(&mut self, run: RunId, block: BlockIndex) {
+        if self.runs.get(&run).is_some_and(|record| record.writing == Writing::AtTheEnd) {
+            return self.goes_on_alone(run);
+        }
         self.append_of(run, |core| {
             // One that has ended is written whole.
             let control_block = core.kernel.run(run).filter(|run| !run.state.is_terminal())?;
@@ -306,6 +331,11 @@ impl Core {
         let entry = self.append(vec![Entry::Intent { run, block: block.0, attempt: attempt.0, at_ms }]);
         self.note_written(run, entry);
         Some(OnDisk { entry, on_disk: self.durable.on_disk.clone() })
+    }
+
+    /// What whoever reads the journal waits for: all that was appended so far.
+    pub(super) fn all_on_disk(&self) -> OnDisk {
+        OnDisk { entry: self.durable.journal.flush(), on_disk: self.durable.on_disk.clone() }
     }
 
     /// Sends a reply once an entry is on disk.

@@ -16,7 +16,7 @@ use super::stored::load;
 use crate::control_block::{payload_json, rfc3339};
 use crate::core::{Core, Payload};
 use crate::inbound::Inbound;
-use crate::limits::{PAST_READS_MAX, RUNS_LISTED_MAX};
+use crate::limits::{PAST_READS_MAX, READ_WRITTEN_WITHIN, RUNS_LISTED_MAX};
 use crate::reply::{RefusalExt as _, refusal};
 use crate::request::unknown_run;
 use crate::run_record::RequestId;
@@ -40,16 +40,27 @@ pub(crate) enum Asked {
 impl Core {
     /// Has something read, and answered.
     pub(crate) fn ask_past(&mut self, from: RequestId, asked: Asked) {
+        self.read_past(from, move |directory| {
+            let replies = answer(directory, &asked).unwrap_or_else(|refusal| vec![Reply::Refused(refusal)]);
+            Inbound::Past { to: from, replies }
+        });
+    }
+
+    /// Reads the journal on a thread that may wait for the disk, once it has all that was appended so far.
+    pub(super) fn read_past(&mut self, from: RequestId, read: impl FnOnce(&Path) -> Inbound + Send + 'static) {
         if self.durable.reads >= PAST_READS_MAX {
             let busy = refusal(RefusalKind::Overloaded, "too many others read the journal");
             return self.refuse(from, busy.with_help("try again when they are done"));
         }
         self.durable.reads += 1;
-        let directory = self.durable.directory.clone();
+        let (directory, written) = (self.durable.directory.clone(), self.all_on_disk());
         let loop_queue = self.loop_queue.clone();
-        tokio::task::spawn_blocking(move || {
-            let replies = answer(&directory, &asked).unwrap_or_else(|refusal| vec![Reply::Refused(refusal)]);
-            let _ = loop_queue.blocking_send(Inbound::Past { to: from, replies });
+        tokio::spawn(async move {
+            // Without room on the disk it would never come: what is there can be read all the same.
+            let _ = tokio::time::timeout(READ_WRITTEN_WITHIN, written.reached()).await;
+            tokio::task::spawn_blocking(move || {
+                let _ = loop_queue.blocking_send(read(&directory));
+            });
         });
     }
 
@@ -59,9 +70,7 @@ impl Core {
         for mut reply in replies {
             if let Reply::Runs { runs, .. } = &mut reply {
                 for line in runs.iter_mut().filter(|line| !line.state.is_terminal()) {
-                    // One that has just ended may be written a little later.
-                    let ended = || self.history.get(line.id).map(|ended| &ended.control_block);
-                    if let Some(control_block) = self.kernel.run(line.id).or_else(ended) {
+                    if let Some(control_block) = self.kernel.run(line.id) {
                         *line = self.summary(control_block);
                     }
                 }

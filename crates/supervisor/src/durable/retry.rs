@@ -15,7 +15,6 @@ use super::stored::load;
 use super::{Writing, write};
 use crate::core::{Core, Payload, Phase};
 use crate::inbound::Inbound;
-use crate::limits::PAST_READS_MAX;
 use crate::reply::{RefusalExt as _, refusal};
 use crate::run_record::{RequestId, RunRecord};
 
@@ -29,17 +28,10 @@ impl Core {
                 refusal(RefusalKind::Conflict, format!("run {run} has not ended: there is nothing to be retried"));
             return self.refuse(from, live.with_help(format!("stop it first: runlet stop {run}")));
         }
-        if self.durable.reads >= PAST_READS_MAX {
-            let busy = refusal(RefusalKind::Overloaded, "too many others read the journal");
-            return self.refuse(from, busy.with_help("try again when they are done"));
-        }
-        self.durable.reads += 1;
-        let directory = self.durable.directory.clone();
-        let loop_queue = self.loop_queue.clone();
-        tokio::task::spawn_blocking(move || {
-            let reader = Reader::open(&directory).map_err(|error| unreadable(&error));
+        self.read_past(from, move |directory| {
+            let reader = Reader::open(directory).map_err(|error| unreadable(&error));
             let stored = reader.and_then(|reader| find(&reader, &retry.run)).map(Box::new);
-            let _ = loop_queue.blocking_send(Inbound::Retry { to: from, retry, stored });
+            Inbound::Retry { to: from, retry, stored }
         });
     }
 

@@ -79,6 +79,10 @@ impl Core {
         if respond == Respond::WhenDone {
             // Hooks of one definition may differ here; if any wants its run to go on, a lost client must not end it.
             let stop_on_disconnect = hooks(&record.program.definition).all(|hook| hook.stop_on_disconnect);
+            if !stop_on_disconnect && record.writing == Writing::AtTheEnd {
+                // It goes on if its client goes, which nobody tells.
+                record.writing = Writing::Written(0);
+            }
             record.waiters.push(HookWaiter { request: from, stop_on_disconnect });
         }
         let (run, entry) = self.submit(record, Output::Hook(hook), None, false)?;
@@ -170,8 +174,8 @@ impl Core {
 const fn writing_of(durability: Durability, waited_for: bool) -> Writing {
     match (durability, waited_for) {
         (Durability::None, _) => Writing::Never,
-        (Durability::Strict, _) | (Durability::Auto, false) => Writing::Written(0),
-        (Durability::Relaxed, _) | (Durability::Auto, true) => Writing::AtTheEnd,
+        (Durability::Strict, _) | (Durability::Auto | Durability::Relaxed, false) => Writing::Written(0),
+        (Durability::Auto | Durability::Relaxed, true) => Writing::AtTheEnd,
     }
 }
 
