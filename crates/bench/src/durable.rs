@@ -336,8 +336,7 @@ impl Figures {
         }
         let _ = writeln!(text, "\ntargets");
         for target in &self.targets {
-            let met = if target.met == Some(true) { "met    " } else { "NOT met" };
-            let _ = writeln!(text, "{met}  {}: {}", target.target, target.found);
+            let _ = writeln!(text, "{target}");
         }
         text
     }

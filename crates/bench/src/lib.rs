@@ -6,6 +6,7 @@
 //! `bench-compare` starts everything, takes turns between the systems and prints the ratios; `bench-heavy` measures runs in
 //! processes of their own and `bench-durable` the journal, which the other systems do not have.
 
+pub mod driver;
 pub mod durable;
 pub mod exchange;
 pub mod group;

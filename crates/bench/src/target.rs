@@ -1,5 +1,7 @@
 //! The targets Runlet has set itself, and whether a run of the bench met them.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::summary::{Figures, IdleFigures};
@@ -30,6 +32,14 @@ pub struct Verdict {
     pub found: String,
     /// Whether it is met; `None` if it was not measured.
     pub met: Option<bool>,
+}
+
+/// A line for a person.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let met = if self.met == Some(true) { "met    " } else { "NOT met" };
+        write!(f, "{met}  {}: {}", self.target, self.found)
+    }
 }
 
 /// Holds the figures against every target. A ratio is met when it is at each concurrency that was measured.

@@ -47,6 +47,7 @@ fn needs_restart(current: &Config, fresh: &Config) -> Vec<&'static str> {
     [
         // A socket that was passed is wherever its unit says.
         ("listen", current.passed.is_none() && current.listen != fresh.listen),
+        ("admin", current.admin != fresh.admin),
         ("socket", current.socket != fresh.socket),
         ("threads", current.threads != fresh.threads),
     ]

@@ -201,3 +201,6 @@ pub(crate) const READ_WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 /// second. More would push each other out of what the journal keeps within a minute, and would take the CPU from those that
 /// are still to be answered.
 pub(crate) const RELAXED_PER_SECOND_MAX: u32 = 2_000;
+
+/// Bytes that may wait to be written to the journal before further runs are refused: half of what it takes.
+pub(crate) const JOURNAL_WAITING_BYTES_MAX: u64 = runlet_journal::limits::BACKLOG_BYTES_MAX / 2;

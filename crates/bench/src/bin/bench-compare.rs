@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
-use std::{env, error, fs, io, thread};
+use std::{env, error, fs, thread};
 
 use clap::Parser;
+use runlet_bench::driver::drive;
 use runlet_bench::group::Group;
 use runlet_bench::measure::{self, Schedule};
 use runlet_bench::render;
 use runlet_bench::summary::Summary;
 use runlet_bench::system::{Ground, SystemKind, default_peers, printed_address};
 use runlet_bench::workload::Workload;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 
 /// Compares Runlet with a bare HTTP server, Node-RED and n8n, in one run on this machine.
@@ -61,19 +61,7 @@ struct Options {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    // Dropping the comparison half-way ends every process it started.
-    let result = tokio::select! {
-        result = compare(&options) => result,
-        result = interrupted() => result,
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    drive(compare(&options)).await
 }
 
 /// `Ok` is whether everything went well.
@@ -145,15 +133,4 @@ fn schedule(options: &Options, systems: Vec<SystemKind>) -> Schedule {
         requests_max: options.requests,
         idle_window: Duration::from_secs_f64(idle),
     }
-}
-
-/// Returns when somebody wants the bench to end.
-async fn interrupted() -> Result<bool, Box<dyn error::Error>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Err(io::Error::from(io::ErrorKind::Interrupted).into())
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use std::{env, error, fs};
 
 use clap::Parser;
+use runlet_bench::driver::drive;
 use runlet_bench::durable::{self, Schedule};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures Runlet's journal on this machine.
 #[derive(Debug, Parser)]
@@ -34,19 +34,7 @@ struct Options {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    // Dropping the measuring half-way ends every process it started.
-    let result = tokio::select! {
-        result = measure(&options) => result,
-        () = interrupted() => Err("interrupted".into()),
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    drive(measure(&options)).await
 }
 
 /// `Ok` is whether everything went well.
@@ -61,16 +49,4 @@ async fn measure(options: &Options) -> Result<bool, Box<dyn error::Error>> {
     print!("{}", figures.render());
     let missed = figures.targets.iter().any(|verdict| verdict.met == Some(false));
     Ok(!(options.strict && missed))
-}
-
-/// Returns when somebody wants the bench to end.
-async fn interrupted() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

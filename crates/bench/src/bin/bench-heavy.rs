@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::{env, error, fs};
 
 use clap::Parser;
+use runlet_bench::driver::drive;
 use runlet_bench::heavy::{self, Schedule};
 use runlet_bench::system::Ground;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 
 /// Measures Runlet's heavy lane on this machine.
@@ -36,19 +36,7 @@ struct Options {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    // Dropping the measuring half-way ends every process it started.
-    let result = tokio::select! {
-        result = measure(&options) => result,
-        () = interrupted() => Err("interrupted".into()),
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    drive(measure(&options)).await
 }
 
 /// `Ok` is whether everything went well.
@@ -69,16 +57,4 @@ async fn measure(options: &Options) -> Result<bool, Box<dyn error::Error>> {
     print!("{}", figures.render());
     let missed = figures.targets.iter().any(|verdict| verdict.met == Some(false));
     Ok(!(options.strict && missed))
-}
-
-/// Returns when somebody wants the bench to end.
-async fn interrupted() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }

@@ -245,8 +245,7 @@ impl Figures {
             let _ = writeln!(text, "{line}");
         }
         for verdict in &self.targets {
-            let met = if verdict.met == Some(true) { "met    " } else { "NOT met" };
-            let _ = writeln!(text, "{met}  {}: {}", verdict.target, verdict.found);
+            let _ = writeln!(text, "{verdict}");
         }
         text
     }

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::core::{Core, Payload, Phase};
 use crate::inbound::AttemptId;
-use crate::limits::RELAXED_PER_SECOND_MAX;
+use crate::limits::{JOURNAL_WAITING_BYTES_MAX, RELAXED_PER_SECOND_MAX};
 use crate::registry::Program;
 use crate::reply::{RefusalExt as _, refusal};
 use crate::run_record::{RequestId, RunRecord};
@@ -131,7 +131,17 @@ impl Durable {
 impl Core {
     /// Why no run can be accepted that is to be written down.
     pub(crate) fn no_room(&self, writing: Writing) -> Option<Refusal> {
-        (self.durable.full && writing != Writing::Never).then(disk_full)
+        if writing == Writing::Never {
+            return None;
+        }
+        if self.durable.full {
+            return Some(disk_full());
+        }
+        // The other half is for the runs that were accepted: they end if it is full too.
+        (self.durable.journal.stats().bytes_waiting > JOURNAL_WAITING_BYTES_MAX).then(|| {
+            refusal(RefusalKind::Overloaded, "the disk does not keep up with what is to be written down")
+                .with_help("try again later; `durability: \"none\"` does without the disk")
+        })
     }
 
     /// Appends entries. Their number, if there is anything to wait for; a journal that does not take them any more ends the
