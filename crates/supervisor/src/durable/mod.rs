@@ -5,6 +5,7 @@
 //! without its client, and before the first call whose effect must not come about twice. Such a call waits until the intent is
 //! on disk: so a supervisor that finds an intent without an outcome knows that it does not know.
 
+mod acknowledge;
 pub(crate) mod keys;
 mod past;
 mod recover;
@@ -16,8 +17,8 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 
-use runlet_journal::{Backlog, Entry, Heard, Journal};
-use runlet_kernel::{BlockedOn, Event, Time, WorkflowControlBlock};
+use runlet_journal::{Backlog, Entry, Journal};
+use runlet_kernel::{BlockedOn, Time, WorkflowControlBlock};
 use runlet_proto::call::Call;
 use runlet_proto::control::{LogLine, Refusal, RefusalKind, Reply};
 use runlet_proto::ids::{BlockIndex, RunId};
@@ -25,6 +26,7 @@ use runlet_proto::state::RunState;
 use runlet_workflow::definition::Durability;
 use tokio::sync::watch;
 
+use self::acknowledge::{Acknowledgement, OnDisk, disk_full};
 use crate::core::{Core, Payload, Phase};
 use crate::inbound::AttemptId;
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, RELAXED_PER_SECOND_MAX};
@@ -69,16 +71,6 @@ pub(crate) struct Durable {
     completed: (u32, Time),
     /// Runs that were not written, since there were too many.
     pub(crate) unwritten: u64,
-}
-
-/// A reply that waits.
-#[derive(Debug)]
-struct Acknowledgement {
-    entry: u64,
-    to: RequestId,
-    reply: Reply,
-    /// The run that is acknowledged.
-    run: Option<RunId>,
 }
 
 impl Durable {
@@ -341,87 +333,5 @@ impl Core {
         let entry = self.append(vec![Entry::Intent { run, block: block.0, attempt: attempt.0, at_ms }]);
         self.note_written(run, entry);
         Some(OnDisk { entry, on_disk: self.durable.on_disk.clone() })
-    }
-
-    /// What whoever reads the journal waits for: all that was appended so far.
-    pub(super) fn all_on_disk(&self) -> OnDisk {
-        OnDisk { entry: self.durable.journal.flush(), on_disk: self.durable.on_disk.clone() }
-    }
-
-    /// Sends a reply once an entry is on disk.
-    pub(crate) fn send_when_on_disk(&mut self, entry: u64, to: RequestId, reply: Reply, run: Option<RunId>) {
-        if *self.durable.on_disk.borrow() >= entry {
-            return self.send(to, reply);
-        }
-        if let Some(reply) = self.durable.hold(to, reply) {
-            self.durable.held.borrow_mut().insert(to, Vec::new());
-            self.durable.waiting.push_back(Acknowledgement { entry, to, reply, run });
-        }
-    }
-
-    /// The writer said something.
-    pub(crate) fn heard_from_journal(&mut self, heard: Heard) {
-        match heard {
-            Heard::Durable { up_to } => {
-                while let Some(next) = self.durable.waiting.front().filter(|next| next.entry <= up_to) {
-                    let to = next.to;
-                    let Some(acknowledgement) = self.durable.waiting.pop_front() else { return };
-                    let held = self.durable.held.borrow_mut().remove(&to).unwrap_or_default();
-                    self.send(to, acknowledgement.reply);
-                    held.into_iter().for_each(|reply| self.send(to, reply));
-                }
-            }
-            Heard::Full { refused } => self.disk_is_full(&refused),
-            Heard::Room => {
-                tracing::info!("there is room on the disk again: runs are accepted");
-                self.durable.full = false;
-            }
-            Heard::Failed(why) => self.journal_failed(why),
-        }
-    }
-
-    /// Runs that nobody was told of are refused, those that were accepted go on.
-    fn disk_is_full(&mut self, refused: &[RunId]) {
-        if !std::mem::replace(&mut self.durable.full, true) {
-            tracing::error!("the disk is full: no run is accepted until there is room for the journal");
-        }
-        for run in refused {
-            if let Some(record) = self.runs.get_mut(run) {
-                record.writing = Writing::Never;
-                if let Some(key) = record.key.take() {
-                    self.durable.keys.forget(&key);
-                }
-            }
-            while let Some(at) = self.durable.waiting.iter().position(|waits| waits.run == Some(*run)) {
-                let Some(waits) = self.durable.waiting.remove(at) else { break };
-                self.durable.held.borrow_mut().remove(&waits.to);
-                self.forget_pending(waits.to);
-                self.refuse(waits.to, disk_full());
-            }
-            if self.kernel.run(*run).is_some_and(|run| !run.state.is_terminal()) {
-                self.report(Event::Stop { run: *run, reason: "there is no room for it on the disk".into() });
-            }
-        }
-    }
-}
-
-fn disk_full() -> Refusal {
-    refusal(RefusalKind::NoRoom, "the disk is full: the run could not be written down")
-        .with_help("make room on the disk of the state directory; `runlet gc` removes what is old")
-}
-
-/// An entry that is to be on disk.
-#[derive(Debug)]
-pub(crate) struct OnDisk {
-    entry: u64,
-    on_disk: watch::Receiver<u64>,
-}
-
-impl OnDisk {
-    /// Waits for it. A journal that fails ends the supervisor, and with it this.
-    pub(crate) async fn reached(mut self) {
-        if self.on_disk.wait_for(|up_to| *up_to >= self.entry).await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }

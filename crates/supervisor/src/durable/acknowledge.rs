@@ -1,0 +1,106 @@
+//! Who waits until something is on disk: replies, calls, readers; and what becomes of them when the disk is full.
+
+use runlet_journal::Heard;
+use runlet_kernel::Event;
+use runlet_proto::control::{Refusal, RefusalKind, Reply};
+use runlet_proto::ids::RunId;
+use tokio::sync::watch;
+
+use super::Writing;
+use crate::core::Core;
+use crate::reply::{RefusalExt as _, refusal};
+use crate::run_record::RequestId;
+
+/// A reply that waits.
+#[derive(Debug)]
+pub(super) struct Acknowledgement {
+    entry: u64,
+    to: RequestId,
+    reply: Reply,
+    /// The run that is acknowledged.
+    run: Option<RunId>,
+}
+
+impl Core {
+    /// What whoever reads the journal waits for: all that was appended so far.
+    pub(super) fn all_on_disk(&self) -> OnDisk {
+        OnDisk { entry: self.durable.journal.flush(), on_disk: self.durable.on_disk.clone() }
+    }
+
+    /// Sends a reply once an entry is on disk.
+    pub(crate) fn send_when_on_disk(&mut self, entry: u64, to: RequestId, reply: Reply, run: Option<RunId>) {
+        if *self.durable.on_disk.borrow() >= entry {
+            return self.send(to, reply);
+        }
+        if let Some(reply) = self.durable.hold(to, reply) {
+            self.durable.held.borrow_mut().insert(to, Vec::new());
+            self.durable.waiting.push_back(Acknowledgement { entry, to, reply, run });
+        }
+    }
+
+    /// The writer said something.
+    pub(crate) fn heard_from_journal(&mut self, heard: Heard) {
+        match heard {
+            Heard::Durable { up_to } => {
+                while let Some(next) = self.durable.waiting.front().filter(|next| next.entry <= up_to) {
+                    let to = next.to;
+                    let Some(acknowledgement) = self.durable.waiting.pop_front() else { return };
+                    let held = self.durable.held.borrow_mut().remove(&to).unwrap_or_default();
+                    self.send(to, acknowledgement.reply);
+                    held.into_iter().for_each(|reply| self.send(to, reply));
+                }
+            }
+            Heard::Full { refused } => self.disk_is_full(&refused),
+            Heard::Room => {
+                tracing::info!("there is room on the disk again: runs are accepted");
+                self.durable.full = false;
+            }
+            Heard::Failed(why) => self.journal_failed(why),
+        }
+    }
+
+    /// Runs that nobody was told of are refused, those that were accepted go on.
+    fn disk_is_full(&mut self, refused: &[RunId]) {
+        if !std::mem::replace(&mut self.durable.full, true) {
+            tracing::error!("the disk is full: no run is accepted until there is room for the journal");
+        }
+        for run in refused {
+            if let Some(record) = self.runs.get_mut(run) {
+                record.writing = Writing::Never;
+                if let Some(key) = record.key.take() {
+                    self.durable.keys.forget(&key);
+                }
+            }
+            while let Some(at) = self.durable.waiting.iter().position(|waits| waits.run == Some(*run)) {
+                let Some(waits) = self.durable.waiting.remove(at) else { break };
+                self.durable.held.borrow_mut().remove(&waits.to);
+                self.forget_pending(waits.to);
+                self.refuse(waits.to, disk_full());
+            }
+            if self.kernel.run(*run).is_some_and(|run| !run.state.is_terminal()) {
+                self.report(Event::Stop { run: *run, reason: "there is no room for it on the disk".into() });
+            }
+        }
+    }
+}
+
+pub(super) fn disk_full() -> Refusal {
+    refusal(RefusalKind::NoRoom, "the disk is full: the run could not be written down")
+        .with_help("make room on the disk of the state directory; `runlet gc` removes what is old")
+}
+
+/// An entry that is to be on disk.
+#[derive(Debug)]
+pub(crate) struct OnDisk {
+    pub(super) entry: u64,
+    pub(super) on_disk: watch::Receiver<u64>,
+}
+
+impl OnDisk {
+    /// Waits for it. A journal that fails ends the supervisor, and with it this.
+    pub(crate) async fn reached(mut self) {
+        if self.on_disk.wait_for(|up_to| *up_to >= self.entry).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
