@@ -121,7 +121,9 @@ impl ToWorker {
                     Body::Bytes(bytes) => Place::Bytes(bytes),
                 }]
             }
-            Self::Run(_) | Self::Answer { answer: Answer::Failed(_), .. } | Self::Parcel(_) => Vec::new(),
+            Self::Run(_) | Self::Prepare(_) | Self::Answer { answer: Answer::Failed(_), .. } | Self::Parcel(_) => {
+                Vec::new()
+            }
         }
     }
 }

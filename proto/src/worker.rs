@@ -1,7 +1,7 @@
 //! Messages between the supervisor and a worker, the process that executes the heavy blocks of one run.
 //!
 //! A worker speaks first: [`FromWorker::Ready`], once it has confined itself. It is told what it is to execute by one
-//! [`ToWorker::Run`], then executes one attempt after the other. There is one connection for each worker and one worker for
+//! [`ToWorker::Run`], before which it may have been told to read a definition ([`ToWorker::Prepare`]), then executes one attempt after the other. There is one connection for each worker and one worker for
 //! each run, so a message can only be about this run; attempts fence what is late within it. No message names the supervisor
 //! that it is for: a connection is one end of a socketpair(2), which only its own supervisor has ever held and which ends
 //! with it, so that an epoch would tell nothing. Whoever reads [`FromWorker`] reads hostile input: a worker may have been
@@ -38,6 +38,8 @@ pub enum ToWorker {
     },
     /// Large parts of the message that follows are in the file that comes with this one ([`crate::parcel`]).
     Parcel(Vec<Part>),
+    /// At most once, before [`Self::Run`]: a definition to be read, since a run of it is likely to come.
+    Prepare(Box<SourceText>),
 }
 
 /// What a worker executes, and within what bounds.

@@ -98,8 +98,17 @@ pub const RELEASE_MEMORY_AFTER: [Duration; 3] =
 /// How long a worker that was just told its run has the CPU before others are forked, while some wait idle.
 pub(crate) const REFILL_AFTER: Duration = Duration::from_millis(1);
 
-/// Idle workers that wait for a heavy run.
+/// Idle workers that wait for a heavy run of any definition.
 pub(crate) const WORKERS_SPARE: usize = 2;
+
+/// Definitions that idle workers read in advance.
+pub(crate) const FAVOURITES_MAX: usize = 2;
+
+/// Idle workers that have read the same definition.
+pub(crate) const WORKERS_PER_FAVOURITE: usize = 2;
+
+/// Heavy runs of others after which a definition that is read in advance gives its place to one that comes more often.
+pub(crate) const FAVOURITE_STAYS_RUNS: u64 = 16;
 
 /// Zygotes that may end one after the other without a worker in between; then the runs that wait for a worker fail.
 pub(crate) const ZYGOTES_LOST_MAX: u32 = 3;

@@ -119,6 +119,11 @@ fn route(workflow: &str, hook: &Hook) -> Route {
 }
 
 impl Program {
+    /// Whether both are the same version of one workflow, whatever text they were read from.
+    pub(crate) fn is_same_version(&self, other: &Self) -> bool {
+        self.definition.version == other.definition.version && self.definition.name == other.definition.name
+    }
+
     /// Makes the kernel's plan of a definition.
     pub(crate) fn new(definition: Definition, source: SourceText) -> Self {
         let plan = Plan {

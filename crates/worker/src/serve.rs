@@ -74,11 +74,23 @@ struct Worker {
 impl Worker {
     fn run(&mut self, confined: &Confined) -> Result<(), ServeError> {
         self.connection.send(&FromWorker::Ready(confined.confinement))?;
-        let Some(first) = self.connection.receive()? else { return Ok(()) };
-        let ToWorker::Run(program) = first else { return Err(ServeError::Turn) };
+        let mut prepared = None;
+        let program = loop {
+            match self.connection.receive()? {
+                Some(ToWorker::Run(program)) => break program,
+                Some(ToWorker::Prepare(source)) if prepared.is_none() => {
+                    self.read(&source)?;
+                    prepared = Some(source);
+                }
+                Some(_) => return Err(ServeError::Turn),
+                None => return Ok(()),
+            }
+        };
         let Program { source, memory_bytes_max, cpu_s_max } = *program;
         // Before the limits, which are those of what the definition does: reading it was bounded when it was deployed.
-        self.read(&source)?;
+        if prepared.is_none_or(|prepared| *prepared != source) {
+            self.read(&source)?;
+        }
         limit_run(confined.data_bytes, memory_bytes_max, cpu_s_max)?;
         self.cpu_s_max = cpu_s_max;
         self.work()
@@ -94,7 +106,7 @@ impl Worker {
         let mut under_way: Vec<Attempting> = Vec::new();
         while let Some(message) = self.next()? {
             match message {
-                ToWorker::Run(_) | ToWorker::Parcel(_) => return Err(ServeError::Turn),
+                ToWorker::Run(_) | ToWorker::Prepare(_) | ToWorker::Parcel(_) => return Err(ServeError::Turn),
                 ToWorker::Begin(begin) => {
                     if let Some(waiting) = self.begin(*begin)? {
                         under_way.push(waiting);

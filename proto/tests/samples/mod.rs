@@ -16,12 +16,11 @@ use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
 use runlet_proto::hook::{HookAnswer, HookFailure, HookRequest, HttpReply, OnDisconnect, Respond, Route, RouteTable};
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
-use runlet_proto::parcel::Part;
 use runlet_proto::state::{BlockStatus, Lane, RunState};
-use runlet_proto::worker::{Begin, Confinement, Ended, FromWorker, Namespaces, Payload, Program, ToWorker, Values};
+use runlet_proto::worker::{Confinement, Ended, FromWorker, Namespaces, Payload};
 
 pub(super) use self::metrics::{metric_kinds, metric_units, metric_values};
-pub(super) use self::zygote::{acts, forked, tasks, tried};
+pub(super) use self::zygote::{acts, forked, tasks, to_worker, tried};
 
 const RUN: RunId = RunId::from_u128(0x0193_2c07_1f3e_7abc_8def_0123_4567_89ab);
 
@@ -353,22 +352,6 @@ pub(super) fn payloads() -> Vec<Payload> {
             body: Bytes::new(),
         })),
         Payload::Reply(Box::new(HttpReply { status: 204, headers: vec![pair("a", "b")], body: Bytes::new() })),
-    ]
-}
-
-pub(super) fn to_worker() -> Vec<ToWorker> {
-    let values = Values {
-        input: Bytes::from_static(b"1"),
-        hook: Some(Bytes::from_static(b"{}")),
-        blocks: vec![("a".into(), Bytes::from_static(b"2"))],
-        run: Bytes::from_static(b"{}"),
-    };
-    let input = Payload::Json(Bytes::from_static(b"null"));
-    vec![
-        ToWorker::Run(Box::new(Program { source: source(), memory_bytes_max: 1, cpu_s_max: 2 })),
-        ToWorker::Begin(Box::new(Begin { block: BlockIndex(1), attempt: Attempt(2), input, scope: Some(values) })),
-        ToWorker::Answer { block: BlockIndex(1), attempt: Attempt(2), call: 3, answer: answers().swap_remove(1) },
-        ToWorker::Parcel(vec![Part { number: 1, bytes: 70_000 }]),
     ]
 }
 

@@ -1,9 +1,12 @@
-//! Samples of what a zygote is told and tells, and of what a process that tries something tells.
+//! Samples of what a worker is told, of what a zygote is told and tells, and of what a process that tries something tells.
 
+use bytes::Bytes;
+use runlet_proto::ids::{Attempt, BlockIndex};
+use runlet_proto::parcel::Part;
 use runlet_proto::probe::{Act, Tried};
-use runlet_proto::worker::{AllowedProgram, Forked, Programs, Task};
+use runlet_proto::worker::{AllowedProgram, Begin, Forked, Payload, Program, Programs, Task, ToWorker, Values};
 
-use super::confinement;
+use super::{answers, confinement, source};
 
 pub(crate) fn forked() -> Vec<Forked> {
     vec![
@@ -26,4 +29,21 @@ pub(crate) fn acts() -> Vec<Act> {
 
 pub(crate) fn tried() -> Vec<Tried> {
     vec![Tried::Confined(confinement()), Tried::Happened, Tried::Prevented { errno: 1 }]
+}
+
+pub(crate) fn to_worker() -> Vec<ToWorker> {
+    let values = Values {
+        input: Bytes::from_static(b"1"),
+        hook: Some(Bytes::from_static(b"{}")),
+        blocks: vec![("a".into(), Bytes::from_static(b"2"))],
+        run: Bytes::from_static(b"{}"),
+    };
+    let input = Payload::Json(Bytes::from_static(b"null"));
+    vec![
+        ToWorker::Run(Box::new(Program { source: source(), memory_bytes_max: 1, cpu_s_max: 2 })),
+        ToWorker::Begin(Box::new(Begin { block: BlockIndex(1), attempt: Attempt(2), input, scope: Some(values) })),
+        ToWorker::Answer { block: BlockIndex(1), attempt: Attempt(2), call: 3, answer: answers().swap_remove(1) },
+        ToWorker::Parcel(vec![Part { number: 1, bytes: 70_000 }]),
+        ToWorker::Prepare(Box::new(source())),
+    ]
 }

@@ -17,7 +17,7 @@ use super::workers::WorkerId;
 use super::zygote::{Kind, Recipe, Zygote, ZygoteName};
 use crate::core::Core;
 use crate::inbound::Inbound;
-use crate::limits::{REFILL_AFTER, WORKERS_SPARE, ZYGOTES_LOST_MAX};
+use crate::limits::{REFILL_AFTER, ZYGOTES_LOST_MAX};
 
 impl Core {
     /// Has the pool filled up again once what a worker was just told has gone out to it; as long as others wait idle, not
@@ -40,7 +40,7 @@ impl Core {
     /// Has workers forked, so that there is one for each attempt that waits and a few to spare.
     pub(crate) fn refill(&mut self) {
         self.workers.refill_due = false;
-        let wanted = self.workers.hungry.len() + WORKERS_SPARE;
+        let wanted = self.workers.hungry.len() + self.workers.spare_wanted();
         while self.workers.spare() < wanted {
             if let Err(error) = self.fork_worker(Task::Serve) {
                 tracing::error!(%error, "no worker could be made");

@@ -69,6 +69,9 @@ impl Core {
         let Some(Job { run, memory_bytes_max, cpu_s_max, processes_max: _ }) = gone.run else {
             if gone.killed.is_none() {
                 tracing::warn!(exit = ?gone.exit, "an idle worker ended");
+                if let Some(program) = &gone.prepared {
+                    self.workers.favourites.forget(program);
+                }
                 self.fail_hungry("a worker ended before it could be used");
             }
             return;

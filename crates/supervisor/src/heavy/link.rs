@@ -140,7 +140,7 @@ fn instead_of(message: ToWorker, why: &str) -> Instead {
             Instead::Message(ToWorker::Answer { block, attempt, call, answer })
         }
         // A definition is far smaller than a frame; if it were not, the worker would find out.
-        ToWorker::Run(_) | ToWorker::Parcel(_) => Instead::Message(message),
+        ToWorker::Run(_) | ToWorker::Prepare(_) | ToWorker::Parcel(_) => Instead::Message(message),
     }
 }
 

@@ -9,6 +9,7 @@ mod births;
 mod cause;
 pub mod cgroup;
 mod ends;
+mod favourites;
 mod hold;
 mod judge;
 pub(crate) mod leftovers;
@@ -88,20 +89,25 @@ impl Core {
             // Given up meanwhile; the kernel has been told.
             let job = self.job_of(hungry.attempt.run).filter(|_| self.attempts.contains_key(&hungry.attempt));
             let Some(job) = job else { continue };
-            if let Some(level) = self.workers.next_level().filter(|level| *level < self.level_required) {
+            let program = self.runs.get(&job.run).map(|record| record.program.clone());
+            let Some((program, worker)) =
+                program.and_then(|read| self.workers.next_for(&read).map(|next| (read, next)))
+            else {
+                self.workers.hungry.push_front(hungry);
+                return;
+            };
+            if let Some(level) = self.workers.level(worker).filter(|level| *level < self.level_required) {
                 self.attempts.remove(&hungry.attempt);
                 self.finish(hungry.attempt, Err(cause::too_weak(level, self.level_required)));
                 continue;
             }
-            if let Err(error) = self.workers.limit_next(job.limits()) {
+            if let Err(error) = self.workers.limit(worker, job.limits()) {
                 self.attempts.remove(&hungry.attempt);
                 self.finish(hungry.attempt, Err(cause::not_limited(&error)));
                 continue;
             }
-            let Some(worker) = self.workers.take_idle(job) else {
-                self.workers.hungry.push_front(hungry);
-                return;
-            };
+            self.workers.give(worker, job);
+            self.workers.favourites.note(&program);
             self.hand_over(worker, hungry);
         }
     }
@@ -168,8 +174,9 @@ impl Core {
             }
             if found.with_programs.is_none() {
                 self.workers.ready(worker, confinement);
-                self.tell_if_too_weak();
-                return self.feed();
+                self.tell_if_too_weak(worker);
+                self.feed();
+                return self.workers.prepare();
             }
             if !found.is_stopped() {
                 return self.ready_with_programs(worker, confinement);
@@ -188,8 +195,8 @@ impl Core {
     }
 
     /// Says once that heavy runs will be refused, before one comes.
-    fn tell_if_too_weak(&mut self) {
-        let level = self.workers.next_level().filter(|level| *level < self.level_required);
+    fn tell_if_too_weak(&mut self, worker: WorkerId) {
+        let level = self.workers.level(worker).filter(|level| *level < self.level_required);
         if let Some(level) = level.filter(|_| !std::mem::replace(&mut self.workers.too_weak_told, true)) {
             tracing::error!(
                 level,

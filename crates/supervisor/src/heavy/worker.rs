@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
+use runlet_proto::control::SourceText;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
-use runlet_proto::worker::{Confinement, PROGRAM_SIGNALS};
+use runlet_proto::worker::{Confinement, PROGRAM_SIGNALS, ToWorker};
 use tokio::sync::mpsc;
 
 use super::cause::{Killed, Sent};
@@ -18,6 +19,7 @@ use super::workers::Hungry;
 use super::zygote::{Init, Kind};
 use crate::inbound::AttemptId;
 use crate::limits::WORKER_TASKS_MAX;
+use crate::registry::Program;
 
 /// One worker.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct Worker {
     pub(super) confinement: Option<Confinement>,
     /// What it said when it was ready, as long as its process is not known.
     pub(super) said_ready: Option<Confinement>,
+    /// What it has read in advance: it is given runs of this only.
+    pub(super) prepared: Option<Program>,
     pub(super) run: Option<Job>,
     /// If it was forked for a run with programs.
     pub(super) with_programs: Option<WithPrograms>,
@@ -88,6 +92,8 @@ pub(super) enum Stop {
 pub(crate) struct Gone {
     pub(super) pid: Option<i32>,
     pub(super) run: Option<Job>,
+    /// What it had read in advance.
+    pub(super) prepared: Option<Program>,
     pub(super) exit: Exit,
     /// What its control group says of it.
     pub(super) spent: Option<Spent>,
@@ -104,6 +110,7 @@ impl Worker {
             group,
             confinement: None,
             said_ready: None,
+            prepared: None,
             run: None,
             with_programs: None,
             stop: Stop::Goes,
@@ -118,6 +125,14 @@ impl Worker {
     /// Tells it something. False when it does not read what it is told.
     pub(super) fn tell(&self, told: Told) -> bool {
         self.told.as_ref().is_none_or(|sender| sender.try_send(told).is_ok())
+    }
+
+    /// Has it read a definition before there is a run of it.
+    pub(super) fn prepare(&mut self, program: &Program) {
+        let source = SourceText::clone(&program.source);
+        if self.tell(Told::Message(ToWorker::Prepare(Box::new(source)))) {
+            self.prepared = Some(program.clone());
+        }
     }
 
     /// The kind of zygote it comes from.

@@ -12,11 +12,14 @@ use tokio::sync::mpsc;
 
 use super::cause::Killed;
 use super::cgroup::{Group, Groups, Limits};
+use super::favourites::Favourites;
 use super::link::Told;
 use super::process::{Exit, How, Process};
 use super::worker::{Gone, Job, Stop, WithPrograms, Worker};
 use super::zygote::{Init, Kind, Zygotes};
 use crate::inbound::AttemptId;
+use crate::limits::{WORKERS_PER_FAVOURITE, WORKERS_SPARE};
+use crate::registry::Program;
 
 /// Numbers the workers of one supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +44,8 @@ pub(crate) struct Workers {
     /// Ready and without a run.
     idle: VecDeque<WorkerId>,
     of_run: HashMap<RunId, WorkerId>,
+    /// What idle workers read in advance.
+    pub(super) favourites: Favourites,
     /// Attempts that were dispatched before there was a worker for their run.
     pub(super) hungry: VecDeque<Hungry>,
 }
@@ -134,34 +139,65 @@ impl Workers {
         }
     }
 
-    /// Has the control group of the worker that is taken next limit it to what the run may have, if it has one.
+    /// The idle worker for a run of this definition: one that has read it, else one that has read none.
+    pub(super) fn next_for(&mut self, program: &Program) -> Option<WorkerId> {
+        let all = &self.all;
+        self.idle.retain(|worker| all.get(worker).is_some_and(Worker::is_usable));
+        let prepared = |worker: &WorkerId| all.get(worker).and_then(|found| found.prepared.as_ref());
+        let has_read = |worker: &&WorkerId| prepared(worker).is_some_and(|read| read.is_same_version(program));
+        let has_read_none = |worker: &&WorkerId| prepared(worker).is_none();
+        self.idle.iter().find(has_read).or_else(|| self.idle.iter().find(has_read_none)).copied()
+    }
+
+    /// Has the control group of an idle worker limit it to what a run may have, if it has one.
     ///
     /// # Errors
     /// When the system refuses. The worker is of no use then.
-    pub(super) fn limit_next(&mut self, limits: Limits) -> std::io::Result<()> {
-        let usable = |worker: &&WorkerId| self.all.get(worker).is_some_and(Worker::is_usable);
-        let next = self.idle.iter().find(usable).copied();
-        let Some(found) = next.and_then(|next| self.all.get_mut(&next)) else { return Ok(()) };
+    pub(super) fn limit(&mut self, worker: WorkerId, limits: Limits) -> std::io::Result<()> {
+        let Some(found) = self.all.get_mut(&worker) else { return Ok(()) };
         found.limit(limits).inspect_err(|_| found.kill(Killed::NoLongerNeeded))
     }
 
-    /// How far the worker that is taken next is confined.
-    pub(super) fn next_level(&self) -> Option<u8> {
-        let next = self.idle.iter().find_map(|worker| self.all.get(worker))?;
-        next.confinement.map(|confinement| confinement.level())
+    /// How far a worker is confined.
+    pub(super) fn level(&self, worker: WorkerId) -> Option<u8> {
+        self.all.get(&worker)?.confinement.map(|confinement| confinement.level())
     }
 
-    /// An idle worker, which is the run's from now on.
-    pub(super) fn take_idle(&mut self, job: Job) -> Option<WorkerId> {
-        loop {
-            let worker = self.idle.pop_front()?;
-            let Some(found) = self.all.get_mut(&worker) else { continue };
-            if !found.is_usable() {
-                continue;
-            }
+    /// Makes an idle worker a run's own.
+    pub(super) fn give(&mut self, worker: WorkerId, job: Job) {
+        self.idle.retain(|idle| *idle != worker);
+        if let Some(found) = self.all.get_mut(&worker) {
             found.run = Some(job);
             self.of_run.insert(job.run, worker);
-            return Some(worker);
+        }
+    }
+
+    /// How many are to be idle, beside those that are waited for.
+    pub(super) fn spare_wanted(&self) -> usize {
+        WORKERS_SPARE + self.favourites.iter().count() * WORKERS_PER_FAVOURITE
+    }
+
+    /// Has idle workers read what comes again and again, and ends those that have read what does not.
+    pub(super) fn prepare(&mut self) {
+        let Self { all, idle, favourites, .. } = self;
+        let mut lacking: Vec<_> = favourites.iter().map(|program| (program, WORKERS_PER_FAVOURITE)).collect();
+        for worker in idle.iter() {
+            let Some(found) = all.get_mut(worker).filter(|found| found.is_usable()) else { continue };
+            let Some(read) = &found.prepared else { continue };
+            match lacking.iter_mut().find(|(program, _)| program.is_same_version(read)) {
+                Some((_, places)) => *places = places.saturating_sub(1),
+                None => found.kill(Killed::NoLongerNeeded),
+            }
+        }
+        let lacking = lacking.into_iter().flat_map(|(program, places)| std::iter::repeat_n(program, places));
+        let fresh =
+            |worker: &&WorkerId| all.get(worker).is_some_and(|found| found.is_usable() && found.prepared.is_none());
+        // So many are there for any definition that comes.
+        let fresh: Vec<_> = idle.iter().filter(fresh).skip(WORKERS_SPARE).copied().collect();
+        for (worker, program) in fresh.into_iter().zip(lacking) {
+            if let Some(found) = all.get_mut(&worker) {
+                found.prepare(program);
+            }
         }
     }
 
@@ -269,6 +305,14 @@ impl Workers {
         }
         // Of those it started and never waited for, only the group knows.
         let exit = Exit { cpu: spent.map_or(exit.cpu, |spent| spent.cpu.max(exit.cpu)), ..exit };
-        Some(Gone { pid, run: found.run, exit, spent, killed: found.killed, sent: found.sent })
+        Some(Gone {
+            pid,
+            run: found.run,
+            prepared: found.prepared,
+            exit,
+            spent,
+            killed: found.killed,
+            sent: found.sent,
+        })
     }
 }
