@@ -4,6 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::ids::RunId;
+use crate::memory::{Delivery, Entry, LockUse, MemoryAnswer, MemoryCall, MemoryOperation, ReceiveCall, SendCall};
 use crate::trace::TraceOutcome;
 
 /// One request of a block to the world outside.
@@ -11,17 +13,40 @@ use crate::trace::TraceOutcome;
 pub enum Call {
     /// An HTTP request.
     Fetch(FetchCall),
+    /// An operation on shared memory.
+    Memory(MemoryCall),
+    /// A message to a channel.
+    Send(SendCall),
+    /// The next message of a channel.
+    Receive(ReceiveCall),
+    /// A run of another workflow.
+    Workflow(WorkflowCall),
+}
+
+/// A run of another workflow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowCall {
+    /// Its name.
+    pub workflow: String,
+    /// JSON text of the run's input.
+    pub input: Bytes,
+    /// Whether the call is answered when that run ends, or when it has begun.
+    pub wait: bool,
 }
 
 impl Call {
     /// Whether making it twice may do more than making it once: a request whose method is not idempotent (RFC 9110, section
-    /// 9.2.2).
+    /// 9.2.2), an operation that builds on what it finds, a message. What is received and not acknowledged is received again,
+    /// and a run that a call began is found again by who repeats the call.
     #[must_use]
     pub fn has_effect(&self) -> bool {
         match self {
             Self::Fetch(fetch) => {
                 !matches!(fetch.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
             }
+            Self::Memory(call) => call.operation.as_ref().is_some_and(MemoryOperation::has_effect),
+            Self::Send(_) => true,
+            Self::Receive(_) | Self::Workflow(_) => false,
         }
     }
 
@@ -30,6 +55,11 @@ impl Call {
     pub fn blocked_on(&self) -> String {
         match self {
             Self::Fetch(fetch) => format!("fetch {}", host_of(&fetch.url)),
+            Self::Memory(MemoryCall { namespace, lock: LockUse::Hold { .. }, .. }) => format!("lock {namespace}"),
+            Self::Memory(MemoryCall { namespace, .. }) => format!("memory {namespace}"),
+            Self::Send(send) => format!("send {}", send.channel),
+            Self::Receive(receive) => format!("receive {}", receive.channel),
+            Self::Workflow(call) => format!("workflow {}", call.workflow),
         }
     }
 
@@ -38,6 +68,15 @@ impl Call {
     pub fn in_words(&self) -> String {
         match self {
             Self::Fetch(fetch) => format!("fetch {} {}", fetch.method, host_of(&fetch.url)),
+            Self::Memory(MemoryCall { namespace, operation, lock }) => {
+                let name = match (operation, lock) {
+                    (Some(operation), _) => operation.name(),
+                    (None, LockUse::Release) => "unlock",
+                    (None, LockUse::Leave | LockUse::Hold { .. }) => "lock",
+                };
+                format!("memory {name} {namespace}")
+            }
+            Self::Send(_) | Self::Receive(_) | Self::Workflow(_) => self.blocked_on(),
         }
     }
 }
@@ -56,15 +95,58 @@ pub enum Answer {
     Fetch(Box<FetchReply>),
     /// The call failed.
     Failed(Failure),
+    /// To [`Call::Memory`]; `None` when only a lock was taken or given back.
+    Memory(Option<MemoryAnswer>),
+    /// To [`Call::Send`]: the message's id.
+    Sent(String),
+    /// To [`Call::Receive`].
+    Received(Box<Delivery>),
+    /// To [`Call::Workflow`].
+    Workflow {
+        /// The run.
+        run: RunId,
+        /// JSON text of its output, if it was waited for.
+        output: Option<Bytes>,
+    },
 }
 
 impl Answer {
+    /// Bytes of the documents that it carries.
+    #[must_use]
+    pub fn carried_bytes(&self) -> usize {
+        let entry = |entry: &Entry| entry.value.len();
+        match self {
+            Self::Fetch(reply) => reply.body.len(),
+            Self::Failed(_) | Self::Sent(_) | Self::Memory(None) => 0,
+            Self::Memory(Some(MemoryAnswer::Entry(found) | MemoryAnswer::Conflict(found))) => {
+                found.as_ref().map_or(0, entry)
+            }
+            Self::Memory(Some(MemoryAnswer::Entries { entries, .. })) => entries.iter().map(entry).sum(),
+            Self::Received(delivery) => delivery.message.len(),
+            Self::Workflow { output, .. } => output.as_ref().map_or(0, Bytes::len),
+        }
+    }
+
     /// How the call ended, as `runlet trace` prints it: `200, 5120 bytes`.
     #[must_use]
     pub fn outcome(&self) -> TraceOutcome {
         match self {
             Self::Fetch(reply) => TraceOutcome::Answered(format!("{}, {} bytes", reply.status, reply.body.len())),
             Self::Failed(failure) => TraceOutcome::Failed(failure.message.clone()),
+            Self::Memory(answer) => TraceOutcome::Answered(match answer {
+                None => "done".to_owned(),
+                Some(MemoryAnswer::Entry(None)) => "absent".to_owned(),
+                Some(MemoryAnswer::Entry(Some(entry))) => {
+                    format!("version {}, {} bytes", entry.version, entry.value.len())
+                }
+                Some(MemoryAnswer::Conflict(_)) => "conflict".to_owned(),
+                Some(MemoryAnswer::Entries { entries, .. }) => format!("{} entries", entries.len()),
+            }),
+            Self::Sent(id) => TraceOutcome::Answered(format!("message {id}")),
+            Self::Received(delivery) => {
+                TraceOutcome::Answered(format!("message {}, {} bytes", delivery.id, delivery.message.len()))
+            }
+            Self::Workflow { run, .. } => TraceOutcome::Answered(format!("run {run}")),
         }
     }
 }

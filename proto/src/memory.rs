@@ -148,8 +148,6 @@ pub struct MemoryCall {
     pub operation: Option<MemoryOperation>,
     /// What becomes of the namespace's lock.
     pub lock: LockUse,
-    /// How long it may take, a wait for the lock or for a store that is away included, in milliseconds.
-    pub timeout_ms: u64,
 }
 
 /// What becomes of a namespace's lock at an operation.
@@ -175,8 +173,8 @@ pub struct SendCall {
     pub message: Bytes,
     /// How long it waits for a receiver before it is dead, in milliseconds; for ever without it.
     pub ttl_ms: Option<u64>,
-    /// How long a full channel is waited for, in milliseconds; 0 fails at once.
-    pub timeout_ms: u64,
+    /// Whether a full channel is waited for.
+    pub wait: bool,
 }
 
 /// A block waits for a message.
@@ -186,8 +184,6 @@ pub struct ReceiveCall {
     pub channel: String,
     /// When the message is acknowledged.
     pub acknowledge: Acknowledge,
-    /// How long one is waited for, in milliseconds.
-    pub timeout_ms: u64,
 }
 
 /// When a received message is acknowledged, so that nobody is given it again.

@@ -2,9 +2,10 @@
 
 use runlet_proto::call::Call;
 use runlet_proto::ids::BlockIndex;
+use runlet_proto::memory::SendCall;
 use runlet_workflow::{BlockConfig, Definition};
 
-use crate::fetch;
+use crate::{channel, fetch, memory, workflow};
 
 /// The call as `block` can have made it: what decides what may be reached and at what cost comes from the definition,
 /// whatever `call` says. `None` for a call that the block never makes.
@@ -14,13 +15,16 @@ pub fn allowed_call(definition: &Definition, block: BlockIndex, call: Call) -> O
         (BlockConfig::Fetch(config), Call::Fetch(call)) => {
             Some(Call::Fetch(fetch::restricted(config, definition, call)))
         }
-        (
-            BlockConfig::Hook(_)
-            | BlockConfig::HtmlScraper(_)
-            | BlockConfig::Transform(_)
-            | BlockConfig::Exec(_)
-            | BlockConfig::Response(_),
-            Call::Fetch(_),
-        ) => None,
+        // What the definition does not leave open is as it stands there, and only keys and values are the block's.
+        (BlockConfig::Memory(config), Call::Memory(call)) => memory::restricted(config, call).map(Call::Memory),
+        (BlockConfig::Send(config), Call::Send(call)) => {
+            let SendCall { channel: _, message, ttl_ms: _, wait: _ } = call;
+            Some(Call::Send(channel::send_of(config, message)))
+        }
+        (BlockConfig::Receive(config), Call::Receive(_)) => Some(Call::Receive(channel::receive(config))),
+        (BlockConfig::Workflow(config), Call::Workflow(call)) => {
+            Some(Call::Workflow(workflow::call_of(config, call.input)))
+        }
+        (_, Call::Fetch(_) | Call::Memory(_) | Call::Send(_) | Call::Receive(_) | Call::Workflow(_)) => None,
     }
 }

@@ -7,13 +7,14 @@ use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::ids::BlockIndex;
 use runlet_workflow::template::Scope;
 use runlet_workflow::{Block, BlockConfig, Definition};
+use serde_json::Value;
 
 use crate::calls::Calls;
 use crate::for_each::{ForEach, Progress};
 use crate::limits::BRIEF_BYTES_MAX;
 use crate::output::Output;
 use crate::prepared::{Prepared, prepared};
-use crate::{exec, fetch, hook, html_scraper, response, template, transform};
+use crate::{channel, exec, fetch, hook, html_scraper, memory, response, template, transform, workflow};
 
 /// What is to be executed.
 #[derive(Debug)]
@@ -95,9 +96,13 @@ enum State {
 
 /// What is remembered of a call until its answer.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    /// Method of the request.
-    method: String,
+pub(crate) enum Asked {
+    /// A request; its method.
+    Fetch(String),
+    /// An operation on shared memory; what stands for an absent value.
+    Memory(Option<Value>),
+    /// Anything else.
+    Other,
 }
 
 /// How far one pass of a block came.
@@ -122,13 +127,16 @@ impl Execution {
         block.has_templates()
     }
 
-    /// Whether an attempt of this block begins in microseconds, so that it needs no CPU slot: `hook`, `fetch` and
-    /// `response` without templates. Templates have fuel for milliseconds.
+    /// Whether an attempt of this block begins in microseconds, so that it needs no CPU slot: those that only make a call,
+    /// `hook` and `response`, without templates. Templates have fuel for milliseconds.
     #[must_use]
     pub fn starts_brief(block: &Block) -> bool {
         !block.has_templates()
             && match &block.config {
                 BlockConfig::Hook(_) | BlockConfig::Fetch(_) | BlockConfig::Response(_) => true,
+                BlockConfig::Memory(_) | BlockConfig::Send(_) | BlockConfig::Receive(_) | BlockConfig::Workflow(_) => {
+                    true
+                }
                 BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) | BlockConfig::Exec(_) => false,
             }
     }
@@ -154,6 +162,7 @@ impl Execution {
             (_, Resume::Answer(_, Answer::Fetch(reply))) => {
                 reply.body.len() <= BRIEF_BYTES_MAX || !self.subject.is_parsed(reply)
             }
+            (_, Resume::Answer(_, answer)) => answer.carried_bytes() <= BRIEF_BYTES_MAX,
         };
         if is_brief { Weight::Brief } else { Weight::Compute }
     }
@@ -219,7 +228,7 @@ impl Execution {
     fn answer(&mut self, id: CallId, answer: Answer, calls: &mut dyn Calls) -> Result<Step, Failure> {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Waiting(asked) if id == CallId(0) => {
-                let output = self.subject.finish(&asked, answer, calls)?;
+                let output = self.subject.finish(asked, answer, calls)?;
                 Ok(Step::Done(Ok(Outcome::Completed(output))))
             }
             State::Each(mut each) => {
@@ -256,7 +265,11 @@ impl Subject {
     fn is_parsed(&self, reply: &FetchReply) -> bool {
         match &self.block().config {
             BlockConfig::Fetch(config) => fetch::is_parsed(config, reply),
-            BlockConfig::Hook(_)
+            BlockConfig::Memory(_)
+            | BlockConfig::Send(_)
+            | BlockConfig::Receive(_)
+            | BlockConfig::Workflow(_)
+            | BlockConfig::Hook(_)
             | BlockConfig::HtmlScraper(_)
             | BlockConfig::Transform(_)
             | BlockConfig::Exec(_)
@@ -273,8 +286,17 @@ impl Subject {
                     Some(call) => call.clone(),
                     None => fetch::call(config, &self.definition, scope)?,
                 };
-                let asked = Asked { method: call.method.clone() };
+                let asked = Asked::Fetch(call.method.clone());
                 Ok(Pass::Call(Call::Fetch(call), asked))
+            }
+            (BlockConfig::Memory(config), _) => memory::call(config, input, scope)
+                .map(|(call, default)| Pass::Call(Call::Memory(call), Asked::Memory(default))),
+            (BlockConfig::Send(config), _) => {
+                Ok(Pass::Call(Call::Send(channel::send(config, input, scope)?), Asked::Other))
+            }
+            (BlockConfig::Receive(config), _) => Ok(Pass::Call(Call::Receive(channel::receive(config)), Asked::Other)),
+            (BlockConfig::Workflow(config), _) => {
+                Ok(Pass::Call(Call::Workflow(workflow::call(config, input)), Asked::Other))
             }
             (BlockConfig::HtmlScraper(_), Prepared::HtmlScraper(rules)) => {
                 html_scraper::execute(rules.as_ref().map_err(Clone::clone)?, input, calls).map(Pass::Done)
@@ -293,18 +315,27 @@ impl Subject {
     }
 
     /// Ends a pass that waited for `answer`.
-    pub(crate) fn finish(&self, asked: &Asked, answer: Answer, calls: &mut dyn Calls) -> Result<Output, Failure> {
-        match (&self.block().config, answer) {
-            (_, Answer::Failed(failure)) => Err(failure),
-            (BlockConfig::Fetch(config), Answer::Fetch(reply)) => fetch::finish(config, &asked.method, *reply, calls),
+    pub(crate) fn finish(&self, asked: Asked, answer: Answer, calls: &mut dyn Calls) -> Result<Output, Failure> {
+        match (&self.block().config, answer, asked) {
+            (_, Answer::Failed(failure), _) => Err(failure),
+            (BlockConfig::Fetch(config), Answer::Fetch(reply), Asked::Fetch(method)) => {
+                fetch::finish(config, &method, *reply, calls)
+            }
+            (BlockConfig::Memory(config), Answer::Memory(answer), Asked::Memory(default)) => {
+                memory::finish(config, answer, default)
+            }
+            (BlockConfig::Send(config), Answer::Sent(id), Asked::Other) => Ok(channel::sent(config, &id)),
+            (BlockConfig::Receive(config), Answer::Received(delivery), Asked::Other) => {
+                channel::received(config, &delivery)
+            }
+            (BlockConfig::Workflow(_), Answer::Workflow { run, output }, Asked::Other) => {
+                workflow::finish(run, output.as_deref())
+            }
             (
-                BlockConfig::Hook(_)
-                | BlockConfig::HtmlScraper(_)
-                | BlockConfig::Transform(_)
-                | BlockConfig::Exec(_)
-                | BlockConfig::Response(_),
-                Answer::Fetch(_),
-            ) => Err(Failure::workflow("internal", "an answer came to a block that makes no calls")),
+                _,
+                Answer::Fetch(_) | Answer::Memory(_) | Answer::Sent(_) | Answer::Received(_) | Answer::Workflow { .. },
+                _,
+            ) => Err(Failure::workflow("internal", "an answer came that is not to what the block asked")),
         }
     }
 }

@@ -114,7 +114,7 @@ impl ForEach {
         let Some((index, asked)) = self.waiting.remove(&id) else {
             return Err(Failure::workflow("internal", format!("an answer came to call {}, which was not made", id.0)));
         };
-        let output = subject.finish(&asked, answer, calls).map_err(|failure| of_element(index, failure))?;
+        let output = subject.finish(asked, answer, calls).map_err(|failure| of_element(index, failure))?;
         self.store(index, output)?;
         self.launch(subject, scope, calls)
     }

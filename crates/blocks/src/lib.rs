@@ -11,6 +11,7 @@ pub mod output;
 
 mod allowed;
 mod caught;
+mod channel;
 mod exec;
 mod fetch;
 mod for_each;
@@ -18,11 +19,13 @@ mod header;
 mod hook;
 mod html_scraper;
 mod media_type;
+mod memory;
 mod prepared;
 mod response;
 mod template;
 mod transform;
 mod wire;
+mod workflow;
 
 pub use allowed::allowed_call;
 pub use calls::{Calls, Interrupted, ProgramEnd, ProgramError, ProgramHow, ProgramRun};

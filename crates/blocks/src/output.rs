@@ -53,7 +53,12 @@ impl Output {
     /// The output as JSON text.
     #[must_use]
     pub fn to_json_text(&self) -> Bytes {
-        Bytes::from(serde_json::to_vec(&*self.to_json()).expect("a JSON value has text keys and finite numbers"))
+        Self::text_of(&self.to_json())
+    }
+
+    /// A value as JSON text.
+    pub(crate) fn text_of(value: &Value) -> Bytes {
+        Bytes::from(serde_json::to_vec(value).expect("a JSON value has text keys and finite numbers"))
     }
 
     /// About how much memory it holds, in bytes. Looks at no more than [`ESTIMATE_VALUES_MAX`] values: of what it does

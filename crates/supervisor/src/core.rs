@@ -10,6 +10,7 @@ use runlet_proto::state::RunState;
 use tokio::sync::mpsc;
 
 use crate::attempt::Attempts;
+use crate::children::Children;
 use crate::clock::Clock;
 use crate::durable::Durable;
 use crate::heavy::workers::Workers;
@@ -36,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) runs: HashMap<RunId, RunRecord>,
     pub(crate) attempts: Attempts,
+    /// Runs that blocks of others wait for.
+    pub(crate) children: Children,
     pub(crate) pool: Pool,
     pub(crate) workers: Workers,
     /// The binary that is started as a zygote.

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep_until};
 
+use crate::children::Children;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::{Core, Ended, Phase};
@@ -153,6 +154,7 @@ fn new_core(
         run_ids: RunIds::new(),
         registry: Registry::default(),
         runs: HashMap::default(),
+        children: Children::default(),
         attempts: HashMap::default(),
         pool: Pool::new(config.slots.get(), loop_queue.clone()),
         workers: Workers::default(),

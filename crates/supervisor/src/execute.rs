@@ -13,6 +13,7 @@ use runlet_proto::state::{BlockStatus, RunState};
 use runlet_workflow::BlockConfig;
 use runlet_workflow::template::Scope;
 use serde_json::{Value, json};
+use tokio::task::AbortHandle;
 
 use crate::attempt::Active;
 use crate::core::Core;
@@ -162,8 +163,13 @@ impl Core {
         active.calls.retain(|call| !call.is_finished());
         for (id, call) in calls {
             self.trace_call(attempt, id, &call);
-            let call = self.start_call(attempt, id, call);
-            active.calls.push(call);
+            match self.start_call(attempt, id, call) {
+                Started::UnderWay(call) => active.calls.push(call),
+                Started::Answered(answer) => {
+                    self.trace_answer(attempt, id, answer.outcome());
+                    active.answers.push_back((id, answer));
+                }
+            }
         }
         self.attempts.insert(attempt, active);
         self.settle_attempt(attempt);
@@ -194,7 +200,7 @@ impl Core {
         }
     }
 
-    fn start_call(&mut self, attempt: AttemptId, id: CallId, call: Call) -> tokio::task::AbortHandle {
+    fn start_call(&mut self, attempt: AttemptId, id: CallId, call: Call) -> Started {
         let intent = self.intend(attempt, &call);
         let loop_queue = self.loop_queue.clone();
         match call {
@@ -214,8 +220,10 @@ impl Core {
                     // The loop is gone only when the process ends.
                     let _ = loop_queue.send(Inbound::Answered { attempt, call: id, answer, held }).await;
                 });
-                task.abort_handle()
+                Started::UnderWay(task.abort_handle())
             }
+            Call::Workflow(call) => self.start_child(attempt, id, call),
+            Call::Memory(_) | Call::Send(_) | Call::Receive(_) => self.share(attempt, id, call, intent),
         }
     }
 
@@ -307,6 +315,15 @@ impl Core {
         self.tell_log_followers(attempt.run, &line);
         self.tell_followers(attempt.run, line.block.clone().as_deref(), &RunEventKind::Log(line));
     }
+}
+
+/// A call that was started.
+#[derive(Debug)]
+pub(crate) enum Started {
+    /// Its answer comes to the loop.
+    UnderWay(AbortHandle),
+    /// Its answer was there at once.
+    Answered(Answer),
 }
 
 /// Id of a block, as its definition names it.

@@ -4,6 +4,7 @@
 //! `event_loop` turns every `inbound::Inbound` into kernel events and performs the actions that come out.
 
 mod attempt;
+mod children;
 mod clock;
 mod config;
 mod connection;
@@ -32,6 +33,7 @@ mod reply;
 mod request;
 mod run_id;
 mod run_record;
+mod shared;
 mod trace;
 mod trace_context;
 

@@ -38,6 +38,7 @@ impl Core {
             }
             Action::Cancel { run, block, attempt, lane, running: _ } => {
                 let attempt = AttemptId { run, block, attempt };
+                self.abandon_children(attempt);
                 match lane {
                     Lane::Light => self.cancel(attempt),
                     Lane::Heavy => self.cancel_heavy(attempt),
@@ -70,6 +71,7 @@ impl Core {
         self.end_worker_of(run);
         let (Some(control_block), Some(mut record)) = (self.kernel.forget(run), self.runs.remove(&run)) else { return };
         self.measure_run(&control_block);
+        self.child_ended(&control_block);
         let written = self.write_end(&control_block, &record);
         let strict = record.program.definition.durability == Durability::Strict;
         let entry = written.filter(|_| strict);

@@ -48,6 +48,10 @@ pub(crate) struct RunRecord {
     pub(crate) retry_of: Option<RunId>,
     /// The run whose failure it was begun for. Its own is nobody's business any more.
     pub(crate) handles: Option<RunId>,
+    /// The run whose block began it.
+    pub(crate) parent: Option<RunId>,
+    /// How many runs wait for each other above it, as far as this supervisor began them.
+    pub(crate) depth: u8,
     /// Whether an attempt of it has begun.
     pub(crate) has_begun: bool,
 }
@@ -84,6 +88,8 @@ impl RunRecord {
             key: None,
             retry_of: None,
             handles: None,
+            parent: None,
+            depth: 0,
             has_begun: false,
         }
     }

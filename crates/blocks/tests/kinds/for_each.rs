@@ -17,7 +17,13 @@ fn pages(parallel: usize) -> Value {
 
 fn urls(step: Step) -> Vec<(CallId, String)> {
     match step {
-        Step::Wait(calls) => calls.into_iter().map(|(id, Call::Fetch(call))| (id, call.url)).collect(),
+        Step::Wait(calls) => calls
+            .into_iter()
+            .map(|(id, call)| match call {
+                Call::Fetch(call) => (id, call.url),
+                other => panic!("{other:?}"),
+            })
+            .collect(),
         Step::Done(other) => panic!("{other:?}"),
     }
 }

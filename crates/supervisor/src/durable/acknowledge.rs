@@ -23,7 +23,7 @@ pub(super) struct Acknowledgement {
 
 impl Core {
     /// What whoever reads the journal waits for: all that was appended so far.
-    pub(super) fn all_on_disk(&self) -> OnDisk {
+    pub(crate) fn all_on_disk(&self) -> OnDisk {
         OnDisk { entry: self.durable.journal.flush(), on_disk: self.durable.on_disk.clone() }
     }
 

@@ -10,12 +10,12 @@ pub(crate) mod keys;
 mod past;
 mod recover;
 mod retry;
-mod stored;
+pub(crate) mod stored;
 mod write;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use runlet_journal::{Backlog, Entry, Journal};
 use runlet_kernel::{BlockedOn, Time, WorkflowControlBlock};
@@ -26,7 +26,8 @@ use runlet_proto::state::RunState;
 use runlet_workflow::definition::Durability;
 use tokio::sync::watch;
 
-use self::acknowledge::{Acknowledgement, OnDisk, disk_full};
+pub(crate) use self::acknowledge::OnDisk;
+use self::acknowledge::{Acknowledgement, disk_full};
 use crate::core::{Core, Payload, Phase};
 use crate::inbound::AttemptId;
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, RELAXED_PER_SECOND_MAX};
@@ -74,6 +75,11 @@ pub(crate) struct Durable {
 }
 
 impl Durable {
+    /// Where the journal lies.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     pub(crate) fn new(journal: Journal, directory: PathBuf, on_disk: watch::Receiver<u64>) -> Self {
         Self {
             journal,

@@ -35,7 +35,7 @@ fn encoded(message: &impl Serialize) -> Option<Bytes> {
 ///
 /// # Errors
 /// Why it is none, in words.
-pub(super) fn load(stored: &Stored) -> Result<Payload, String> {
+pub(crate) fn load(stored: &Stored) -> Result<Payload, String> {
     match stored {
         Stored::Json(text) => json(text),
         Stored::Hook(bytes) => {

@@ -22,7 +22,8 @@ use crate::lane::Moved;
 use crate::limits::METRICS_WORKFLOWS_MAX;
 
 /// Kinds of blocks, in the order of [`kind_index`].
-const KINDS: [&str; 6] = ["hook", "fetch", "html-scraper", "transform", "exec", "response"];
+const KINDS: [&str; 10] =
+    ["hook", "fetch", "html-scraper", "transform", "exec", "response", "memory", "send", "receive", "workflow"];
 
 /// Why attempts are moved to the heavy lane, in the order of [`reason_index`].
 const REASONS: [&str; 3] = ["large-page", "overran", "workflow-overran"];
@@ -164,6 +165,10 @@ const fn kind_index(config: &BlockConfig) -> usize {
         BlockConfig::Transform(_) => 3,
         BlockConfig::Exec(_) => 4,
         BlockConfig::Response(_) => 5,
+        BlockConfig::Memory(_) => 6,
+        BlockConfig::Send(_) => 7,
+        BlockConfig::Receive(_) => 8,
+        BlockConfig::Workflow(_) => 9,
     }
 }
 

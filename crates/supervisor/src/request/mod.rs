@@ -3,7 +3,7 @@
 mod deploy;
 mod look;
 mod signal;
-mod start;
+pub(crate) mod start;
 
 pub(crate) use look::unknown_run;
 

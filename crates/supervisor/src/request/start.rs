@@ -30,6 +30,7 @@ impl Core {
     }
 
     fn try_start(&mut self, from: RequestId, start: &Start) -> Result<(), Refusal> {
+        self.check_accepting()?;
         let program = match &start.target {
             Target::Workflow(name) => self.deployed(name)?,
             Target::Inline(source) => {
@@ -61,6 +62,7 @@ impl Core {
     }
 
     fn try_hook(&mut self, from: RequestId, hook: HookRequest) -> Result<(), Refusal> {
+        self.check_accepting()?;
         let program = self.deployed(&hook.workflow)?;
         let respond = hook.respond;
         let hook = Arc::new(hook);
@@ -135,9 +137,17 @@ impl Core {
         self.registry.get(name).map(|deployed| deployed.program.clone()).ok_or_else(|| self.unknown_workflow(name))
     }
 
+    fn check_accepting(&self) -> Result<(), Refusal> {
+        if self.phase == Phase::Accepting {
+            return Ok(());
+        }
+        let message = "the supervisor is shutting down and accepts no further runs";
+        Err(refusal(RefusalKind::ShuttingDown, message).with_help("start it again, then repeat the request"))
+    }
+
     /// Hands a run to the kernel, and to the journal if it is written from its beginning; nothing of it is executed before
     /// the loop settles. Answers the entry that is to be on disk before anybody is told of the run.
-    fn submit(
+    pub(crate) fn submit(
         &mut self,
         record: RunRecord,
         input: Output,
@@ -146,12 +156,6 @@ impl Core {
     ) -> Result<(RunId, u64), Refusal> {
         if let Some(full) = self.no_room(record.writing) {
             return Err(full);
-        }
-        if self.phase != Phase::Accepting {
-            let message = "the supervisor is shutting down and accepts no further runs";
-            return Err(
-                refusal(RefusalKind::ShuttingDown, message).with_help("start it again, then repeat the request")
-            );
         }
         let run = self.run_ids.next(self.clock.unix_ms(self.clock.now()));
         let plan = Arc::clone(&record.program.plan);
@@ -171,7 +175,7 @@ impl Core {
 }
 
 /// How a run of this definition is written down.
-const fn writing_of(durability: Durability, waited_for: bool) -> Writing {
+pub(crate) const fn writing_of(durability: Durability, waited_for: bool) -> Writing {
     match (durability, waited_for) {
         (Durability::None, _) => Writing::Never,
         (Durability::Strict, _) | (Durability::Auto | Durability::Relaxed, false) => Writing::Written(0),

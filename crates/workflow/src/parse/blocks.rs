@@ -4,17 +4,23 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::config::Config;
+use super::config::{Config, Kind};
 use super::report::{Finding, Place, Report};
 use super::spot::{Fields, Spot, clip};
 use crate::block::exec::Exec;
 use crate::block::fetch::Fetch;
 use crate::block::hook::Hook;
 use crate::block::html_scraper::HtmlScraper;
+use crate::block::memory::Memory;
+use crate::block::receive::Receive;
 use crate::block::response::Response;
+use crate::block::send::Send;
 use crate::block::transform::Transform;
-use crate::block::{BlockConfig, KINDS, exec, fetch, hook, html_scraper, response, transform};
-use crate::definition::{ForEach, Isolation, OnError, OnUnknown, Retry};
+use crate::block::workflow::Workflow;
+use crate::block::{
+    BlockConfig, KINDS, exec, fetch, hook, html_scraper, memory, receive, response, send, transform, workflow,
+};
+use crate::definition::{ForEach, Isolation, Namespace, OnError, OnUnknown, Retry};
 use crate::field::{self, Field, Shape};
 use crate::template::{Expression, JsonTemplate};
 use crate::{limits, suggest, unavailable};
@@ -84,13 +90,15 @@ pub(crate) const UNKNOWN_WORDS: [(&str, OnUnknown); 3] =
 
 /// What the definition says about all its blocks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Defaults {
+pub(crate) struct Defaults<'d> {
     /// `on_error` of the definition.
     pub(crate) on_error: ErrorWord,
     /// `on_unknown` of the definition.
     pub(crate) on_unknown: OnUnknown,
     /// `isolation` of the definition.
     pub(crate) isolation: Isolation,
+    /// `memory` of the definition.
+    pub(crate) memory: &'d [Namespace],
     /// Whether there is a `response` block.
     pub(crate) has_response: bool,
 }
@@ -127,7 +135,7 @@ pub(crate) struct Draft {
 }
 
 /// Reads a block.
-pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults, report: &mut Report<'_>) -> Option<Draft> {
+pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults<'_>, report: &mut Report<'_>) -> Option<Draft> {
     let fields = spot.object("a block: an object with a `type`", report)?;
     let kind = kind(&fields, report);
     let is_hook = kind.as_deref() == Some("hook");
@@ -287,24 +295,18 @@ fn retry(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Retry {
 fn config(
     fields: &Fields<'_, '_>,
     kind: Option<&str>,
-    defaults: Defaults,
+    defaults: Defaults<'_>,
     report: &mut Report<'_>,
 ) -> Option<BlockConfig> {
-    let common = field::names(COMMON);
     let parameter = fields.take("parameter");
+    let isolation = defaults.isolation;
     match kind? {
-        "hook" => {
-            let config = Config::new(fields, parameter, &hook::KIND, report);
-            let hook = Hook::read(&config, defaults.has_response, report);
-            config.finish(&common, report);
-            Some(BlockConfig::Hook(hook))
-        }
-        "fetch" => {
-            let config = Config::new(fields, parameter, &fetch::KIND, report);
-            let fetch = Fetch::read(&config, report);
-            config.finish(&common, report);
-            Some(BlockConfig::Fetch(fetch))
-        }
+        "hook" => read_with(fields, parameter, &hook::KIND, report, |config, report| {
+            Some(BlockConfig::Hook(Hook::read(config, defaults.has_response, report)))
+        }),
+        "fetch" => read_with(fields, parameter, &fetch::KIND, report, |config, report| {
+            Some(BlockConfig::Fetch(Fetch::read(config, report)))
+        }),
         "html-scraper" => {
             let rules = match parameter {
                 Some(spot) => Some(HtmlScraper::read(&spot, report)),
@@ -314,29 +316,46 @@ fn config(
                     None
                 }
             };
-            Config::new(fields, None, &html_scraper::KIND, report).finish(&common, report);
+            Config::new(fields, None, &html_scraper::KIND, report).finish(&field::names(COMMON), report);
             rules.map(BlockConfig::HtmlScraper)
         }
-        "transform" => {
-            let config = Config::new(fields, parameter, &transform::KIND, report);
-            let transform = Transform::read(&config, defaults.isolation, report);
-            config.finish(&common, report);
-            transform.map(BlockConfig::Transform)
-        }
-        "exec" => {
-            let config = Config::new(fields, parameter, &exec::KIND, report);
-            let exec = Exec::read(&config, defaults.isolation, report);
-            config.finish(&common, report);
-            exec.map(BlockConfig::Exec)
-        }
-        "response" => {
-            let config = Config::new(fields, parameter, &response::KIND, report);
-            let response = Response::read(&config, report);
-            config.finish(&common, report);
-            Some(BlockConfig::Response(response))
-        }
+        "transform" => read_with(fields, parameter, &transform::KIND, report, |config, report| {
+            Transform::read(config, isolation, report).map(BlockConfig::Transform)
+        }),
+        "exec" => read_with(fields, parameter, &exec::KIND, report, |config, report| {
+            Exec::read(config, isolation, report).map(BlockConfig::Exec)
+        }),
+        "memory" => read_with(fields, parameter, &memory::KIND, report, |config, report| {
+            Memory::read(config, defaults.memory, report).map(BlockConfig::Memory)
+        }),
+        "send" => read_with(fields, parameter, &send::KIND, report, |config, report| {
+            Send::read(config, report).map(BlockConfig::Send)
+        }),
+        "receive" => read_with(fields, parameter, &receive::KIND, report, |config, report| {
+            Receive::read(config, report).map(BlockConfig::Receive)
+        }),
+        "workflow" => read_with(fields, parameter, &workflow::KIND, report, |config, report| {
+            Workflow::read(config, report).map(BlockConfig::Workflow)
+        }),
+        "response" => read_with(fields, parameter, &response::KIND, report, |config, report| {
+            Some(BlockConfig::Response(Response::read(config, report)))
+        }),
         _ => None,
     }
+}
+
+/// Reads a configuration of a kind, and files every field that is left.
+fn read_with(
+    fields: &Fields<'_, '_>,
+    parameter: Option<Spot<'_, '_>>,
+    kind: &'static Kind,
+    report: &mut Report<'_>,
+    read: impl FnOnce(&Config<'_, '_>, &mut Report<'_>) -> Option<BlockConfig>,
+) -> Option<BlockConfig> {
+    let config = Config::new(fields, parameter, kind, report);
+    let read = read(&config, report);
+    config.finish(&field::names(COMMON), report);
+    read
 }
 
 /// Whether a value is a block of a kind, seen before it is read.

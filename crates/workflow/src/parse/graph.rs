@@ -102,6 +102,10 @@ fn check_hooks(drafts: &[Draft], report: &mut Report<'_>) {
                 | BlockConfig::HtmlScraper(_)
                 | BlockConfig::Transform(_)
                 | BlockConfig::Exec(_)
+                | BlockConfig::Memory(_)
+                | BlockConfig::Send(_)
+                | BlockConfig::Receive(_)
+                | BlockConfig::Workflow(_)
                 | BlockConfig::Response(_),
             )
             | None => None,

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod conflict;
 mod graph;
 pub(crate) mod headers;
+mod memory;
 pub(crate) mod operator;
 pub(crate) mod report;
 pub(crate) mod spot;
@@ -23,7 +24,7 @@ use self::graph::Resolved;
 use self::report::{Finding, Place, Report};
 use self::spot::{Fields, Spot, clip, kind};
 use crate::block::BlockConfig;
-use crate::definition::{Block, Definition, Durability, Isolation, Limits, OnError, OnUnknown};
+use crate::definition::{Block, Definition, Durability, Isolation, Limits, Namespace, OnError, OnUnknown};
 use crate::field::{self, Field, Shape};
 use crate::{Diagnostic, limits, unavailable};
 
@@ -60,6 +61,11 @@ pub(crate) static DEFINITION: &[Field] = &[
         "durability",
         "When runs are written down. Default: auto.",
         Shape::Words(&["auto", "strict", "relaxed", "none"]),
+    ),
+    Field::new(
+        "memory",
+        "The namespaces of shared memory that its blocks reach; `name:read` for reading only.",
+        Shape::List(0, &Shape::Pattern("^[a-z0-9][a-z0-9._-]{0,63}(:read)?$")),
     ),
     Field::new("limits", "Limits of one run.", Shape::Object(LIMITS_FIELDS, &[])),
     Field::new(
@@ -116,6 +122,7 @@ struct Head {
     timeout: Option<Duration>,
     concurrency: Option<NonZeroU32>,
     limits: Limits,
+    memory: Vec<Namespace>,
     durability: Durability,
     on_error: ErrorWord,
     on_failure: Option<String>,
@@ -131,6 +138,7 @@ impl Head {
         timeout: None,
         concurrency: None,
         limits: Limits { memory_bytes: None, cpu: None, output_bytes: None, log_bytes: None, processes: None },
+        memory: Vec::new(),
         durability: Durability::Auto,
         on_error: ErrorWord::Fail,
         on_failure: None,
@@ -193,6 +201,7 @@ fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Optio
         timeout: fields.take("timeout").and_then(|spot| spot.timeout(report)),
         concurrency: concurrency.and_then(|most| u32::try_from(most).ok()).and_then(NonZeroU32::new),
         limits: fields.take("limits").map_or_else(Limits::default, |spot| run_limits(spot, report)),
+        memory: fields.take("memory").map_or_else(Vec::new, |spot| memory::namespaces(&spot, report)),
         durability: fields
             .take("durability")
             .and_then(|spot| spot.word(&DURABILITY_WORDS, report))
@@ -245,9 +254,11 @@ fn whole_seconds(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<Duratio
     Some(duration)
 }
 
-const NAME_HELP: &str = "a lower-case letter or a digit, then at most 63 of a-z, 0-9, `.`, `_` and `-`";
+/// What [`is_name`] asks for, in words.
+pub(crate) const NAME_HELP: &str = "a lower-case letter or a digit, then at most 63 of a-z, 0-9, `.`, `_` and `-`";
 
-fn name(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<String> {
+/// The name of a workflow.
+pub(crate) fn name(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<String> {
     let name = spot.string(report)?;
     if !is_name(name) {
         let finding = Finding::new("invalid-name", format!("`{}` is no name of a workflow", clip(name)));
@@ -257,7 +268,8 @@ fn name(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a workflow, a namespace or a channel can have this name.
+pub(crate) fn is_name(name: &str) -> bool {
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= limits::NAME_CHARS_MAX
         && name.bytes().next().is_some_and(lower)
@@ -286,7 +298,7 @@ fn name_of_file(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Optio
 
 /// Reads all blocks. `None` when some are so wrong that nothing can be said about how they fit together.
 fn block_list(spot: Spot<'_, '_>, head: &Head, report: &mut Report<'_>) -> Option<Vec<Draft>> {
-    let Head { on_error, on_unknown, isolation, .. } = *head;
+    let Head { on_error, on_unknown, isolation, ref memory, .. } = *head;
     let list = spot.list("a list of blocks", report)?;
     if list.is_empty() || list.len() > limits::BLOCKS_MAX {
         let message = format!("expected 1 to {} blocks, found {}", limits::BLOCKS_MAX, list.len());
@@ -300,7 +312,7 @@ fn block_list(spot: Spot<'_, '_>, head: &Head, report: &mut Report<'_>) -> Optio
         report.block = index;
         match blocks::read(
             spot.element(index, value),
-            Defaults { on_error, on_unknown, isolation, has_response },
+            Defaults { on_error, on_unknown, isolation, memory, has_response },
             report,
         ) {
             Some(draft) => drafts.push(draft),
@@ -337,6 +349,10 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
             | BlockConfig::HtmlScraper(_)
             | BlockConfig::Transform(_)
             | BlockConfig::Exec(_)
+            | BlockConfig::Memory(_)
+            | BlockConfig::Send(_)
+            | BlockConfig::Receive(_)
+            | BlockConfig::Workflow(_)
             | BlockConfig::Response(_) => None,
         })
         .collect();
@@ -357,6 +373,7 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
             ErrorWord::Fail | ErrorWord::Retry => OnError::Fail,
         },
         on_failure: head.on_failure,
+        memory: head.memory,
         literal_hosts,
         blocks,
     })

@@ -1,0 +1,129 @@
+//! Runs that other runs begin: `workflow` blocks.
+
+use nix::sys::signal::Signal;
+use runlet_tests::runlet::{Installation, code};
+use runlet_tests::upstream::{Gate, Page, Reply, Upstream};
+use runlet_tests::wait::wait_until;
+use serde_json::{Value, json};
+
+fn inspect(installation: &Installation, run: &str) -> Value {
+    serde_json::from_str(&installation.ok(&["inspect", run])).expect("JSON")
+}
+
+/// One that begins another with its input.
+fn calling(name: &str, called: &Value) -> Value {
+    json!({ "name": name, "blocks": [{ "id": "call", "type": "workflow", "parameter": called }] })
+}
+
+#[test]
+fn a_block_takes_the_output_of_another_workflow_and_its_failure() {
+    let installation = Installation::new();
+    let _supervisor = installation.supervisor();
+    installation.deploy("double", &json!([{ "type": "transform", "parameter": { "jq": ". * 2" } }]));
+    installation.deploy("outer", &json!([
+        { "id": "twice", "type": "workflow", "parameter": { "name": "double" } },
+        { "id": "each", "type": "workflow", "for_each": "{{ [input, 5] }}", "parallel": 2, "parameter": { "name": "double" } },
+    ]));
+    assert_eq!(installation.json(&["run", "outer", "--input", "3"]), json!([12, 10]));
+    // What cannot be doubled fails the block that asked for it, and says where.
+    let failed = installation.cli(&["run", "outer", "--input", r#"{"a":1}"#]);
+    failed.expect_code(code::FAILED, "a failure of what was called");
+    let said = failed.stderr;
+    assert!(said.contains("of `double` is FAILED") && said.contains("runlet inspect"), "{said}");
+    let unknown = calling("astray", &json!({ "name": "duoble" }));
+    installation.deploy("astray", &unknown);
+    let said = installation.cli(&["run", "astray"]).stderr;
+    assert!(said.contains("duoble") && said.contains("double"), "{said}");
+}
+
+#[test]
+fn a_run_that_is_not_waited_for_goes_on_alone() {
+    let installation = Installation::new();
+    let _supervisor = installation.supervisor();
+    installation.deploy("slow", &json!([{ "type": "transform", "parameter": { "jq": "last(range(3e6))" } }]));
+    installation.deploy("outer", &calling("outer", &json!({ "name": "slow", "wait": false })));
+    let begun = installation.json(&["run", "outer"]);
+    let run = begun["run"].as_str().expect("a run");
+    let _ = installation.wait_state(run, "COMPLETED");
+}
+
+#[test]
+fn what_is_stopped_stops_what_it_waits_for_and_ps_says_what_that_is() {
+    let (upstream, _gate) = held();
+    let installation = Installation::new();
+    let _supervisor = installation.supervisor();
+    installation.deploy("inner", &fetching(&upstream));
+    installation.deploy("outer", &calling("outer", &json!({ "name": "inner" })));
+    let outer = installation.run_detached("outer");
+    let inner = wait_until("the inner run", || {
+        let runs = installation.json(&["ps", "-w", "inner"]);
+        runs[0]["id"].as_str().map(str::to_owned)
+    });
+    let line = wait_until("the outer run to wait", || {
+        let runs = installation.json(&["ps", "-w", "outer"]);
+        Some(runs[0].clone()).filter(|run| run["state"] == "BLOCKED")
+    });
+    assert_eq!(line["blockedOn"], "workflow inner", "{line}");
+    let _ = installation.ok(&["stop", &outer]);
+    let _ = installation.wait_state(&outer, "STOPPED");
+    let _ = installation.wait_state(&inner, "STOPPED");
+    let why = inspect(&installation, &inner)["error"]["message"].to_string();
+    assert!(why.contains(&outer), "{why}");
+}
+
+#[test]
+fn runs_that_wait_for_each_other_are_told_so() {
+    let installation = Installation::new();
+    let _supervisor = installation.supervisor();
+    let mut one = calling("one", &json!({ "name": "two" }));
+    one["concurrency"] = json!(1);
+    installation.deploy("one", &one);
+    installation.deploy("two", &calling("two", &json!({ "name": "one" })));
+    let said = installation.cli(&["run", "one"]).stderr;
+    assert!(said.contains("deadlock") && said.contains("`one`") && said.contains("→"), "{said}");
+    // Without a bound on how many there are, there is one on how many wait for each other.
+    installation.deploy("endless", &calling("endless", &json!({ "name": "endless" })));
+    let said = installation.cli(&["run", "endless"]).stderr;
+    assert!(said.contains("already wait for each other"), "{said}");
+    wait_until("all to end", || (installation.json(&["ps"]) == json!([])).then_some(()));
+}
+
+#[test]
+fn after_a_crash_a_block_waits_for_the_run_it_had_begun() {
+    let (upstream, gate) = held();
+    let installation = Installation::new();
+    let supervisor = installation.supervisor();
+    installation.deploy("inner", &fetching(&upstream));
+    installation.deploy("outer", &calling("outer", &json!({ "name": "inner" })));
+    let outer = installation.run_detached("outer");
+    upstream.wait_asked(1);
+    // Whoever reads the journal waits for what is written.
+    assert_eq!(installation.json(&["history"]).as_array().map(Vec::len), Some(2));
+    supervisor.signal(Signal::SIGKILL);
+    let _ = supervisor.wait_exit();
+    gate.open();
+    let next = installation.supervisor();
+    let _ = installation.wait_state(&outer, "COMPLETED");
+    assert_eq!(inspect(&installation, &outer)["output"], json!("here"));
+    assert_eq!(installation.json(&["history"]).as_array().map(Vec::len), Some(2));
+    // And when that had ended before the crash, its output is read.
+    next.signal(Signal::SIGKILL);
+    let _ = next.wait_exit();
+    let _last = installation.supervisor();
+    assert_eq!(installation.json(&["history", "-s", "COMPLETED"]).as_array().map(Vec::len), Some(2));
+}
+
+/// A server that answers once its gate is open.
+fn held() -> (Upstream, Gate) {
+    let gate = Gate::closed();
+    let behind = gate.clone();
+    let upstream = Upstream::http(move |_| Reply::Held(behind.clone(), Page::json(r#""here""#)));
+    (upstream, gate)
+}
+
+fn fetching(upstream: &Upstream) -> Value {
+    json!([
+        { "type": "fetch", "timeout": "1m", "parameter": { "url": format!("{}/", upstream.url()) } },
+        { "type": "transform", "parameter": { "jq": ".json" } },
+    ])
+}
