@@ -24,7 +24,7 @@ fn a_block_takes_the_output_of_another_workflow_and_its_failure() {
         { "id": "twice", "type": "workflow", "parameter": { "name": "double" } },
         { "id": "each", "type": "workflow", "for_each": "{{ [input, 5] }}", "parallel": 2, "parameter": { "name": "double" } },
     ]));
-    assert_eq!(installation.json(&["run", "outer", "--input", "3"]), json!([12, 10]));
+    assert_eq!(installation.json(&["run", "outer", "--input", "3"])["output"], json!([12, 10]));
     // What cannot be doubled fails the block that asked for it, and says where.
     let failed = installation.cli(&["run", "outer", "--input", r#"{"a":1}"#]);
     failed.expect_code(code::FAILED, "a failure of what was called");
@@ -43,7 +43,7 @@ fn a_run_that_is_not_waited_for_goes_on_alone() {
     installation.deploy("slow", &json!([{ "type": "transform", "parameter": { "jq": "last(range(3e6))" } }]));
     installation.deploy("outer", &calling("outer", &json!({ "name": "slow", "wait": false })));
     let begun = installation.json(&["run", "outer"]);
-    let run = begun["run"].as_str().expect("a run");
+    let run = begun["output"]["run"].as_str().expect("a run");
     let _ = installation.wait_state(run, "COMPLETED");
 }
 
@@ -89,41 +89,47 @@ fn runs_that_wait_for_each_other_are_told_so() {
 }
 
 #[test]
-fn after_a_crash_a_block_waits_for_the_run_it_had_begun() {
+fn after_a_crash_a_block_finds_the_runs_it_had_begun() {
     let (upstream, gate) = held();
     let installation = Installation::new();
     let supervisor = installation.supervisor();
     installation.deploy("inner", &fetching(&upstream));
-    installation.deploy("outer", &calling("outer", &json!({ "name": "inner" })));
+    installation.deploy(
+        "outer",
+        &json!([{
+            "type": "workflow", "for_each": "{{ ['free', 'held'] }}", "parallel": 2, "parameter": { "name": "inner" },
+        }]),
+    );
     let outer = installation.run_detached("outer");
-    upstream.wait_asked(1);
-    // Whoever reads the journal waits for what is written.
-    assert_eq!(installation.json(&["history"]).as_array().map(Vec::len), Some(2));
+    upstream.wait_asked(2);
+    // One of them has ended, the other goes on; and whoever reads the journal waits for what is written.
+    let ended = || installation.json(&["history", "-w", "inner", "-s", "COMPLETED"]).as_array().map(Vec::len);
+    wait_until("the first to end", || (ended() == Some(1)).then_some(()));
     supervisor.signal(Signal::SIGKILL);
     let _ = supervisor.wait_exit();
     gate.open();
-    let next = installation.supervisor();
+    let _next = installation.supervisor();
     let _ = installation.wait_state(&outer, "COMPLETED");
-    assert_eq!(inspect(&installation, &outer)["output"], json!("here"));
-    assert_eq!(installation.json(&["history"]).as_array().map(Vec::len), Some(2));
-    // And when that had ended before the crash, its output is read.
-    next.signal(Signal::SIGKILL);
-    let _ = next.wait_exit();
-    let _last = installation.supervisor();
-    assert_eq!(installation.json(&["history", "-s", "COMPLETED"]).as_array().map(Vec::len), Some(2));
+    assert_eq!(inspect(&installation, &outer)["output"], json!(["/free", "/held"]));
+    assert_eq!(ended(), Some(2));
+    let free = upstream.asked().iter().filter(|asked| asked.target == "/free").count();
+    assert_eq!(free, 1, "what had ended is not made again");
 }
 
-/// A server that answers once its gate is open.
+/// A server that says what it was asked for; all but `/free` once its gate is open.
 fn held() -> (Upstream, Gate) {
     let gate = Gate::closed();
     let behind = gate.clone();
-    let upstream = Upstream::http(move |_| Reply::Held(behind.clone(), Page::json(r#""here""#)));
+    let upstream = Upstream::http(move |asked| match Page::json(json!(asked.target).to_string()) {
+        page if asked.target == "/free" => page.into(),
+        page => Reply::Held(behind.clone(), page),
+    });
     (upstream, gate)
 }
 
 fn fetching(upstream: &Upstream) -> Value {
     json!([
-        { "type": "fetch", "timeout": "1m", "parameter": { "url": format!("{}/", upstream.url()) } },
+        { "type": "fetch", "timeout": "1m", "parameter": { "url": format!("{}/{{{{ input or 'held' }}}}", upstream.url()) } },
         { "type": "transform", "parameter": { "jq": ".json" } },
     ])
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use runlet_blocks::{CallId, Output};
 use runlet_fetch::Held;
-use runlet_journal::{Reader, Stored, StoredRun};
+use runlet_journal::{Reader, StoredRun};
 use runlet_kernel::{Event, WorkflowControlBlock};
 use runlet_proto::call::{Answer, WorkflowCall};
 use runlet_proto::failure::{Failure, FailureClass};
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::control_block::error_text;
 use crate::core::{Core, Payload};
-use crate::durable::Writing;
+use crate::durable::{Writing, output};
 use crate::durable::keys::Key;
 use crate::durable::stored::load;
 use crate::execute::Started;
@@ -221,8 +221,7 @@ fn answer_of_stored(stored: &StoredRun) -> Answer {
         return Answer::Failed(Failure::workflow("workflow", format!("run {run} has not ended and does not go on")));
     };
     if ended.state == RunState::Completed {
-        let output = ended.output.as_ref().filter(|output| !matches!(output, Stored::Nothing)).map(load);
-        return match output {
+        return match output(stored).map(load) {
             None => Answer::Workflow { run, output: Some("null".into()) },
             Some(Ok(output)) => Answer::Workflow { run, output: Some(output.to_json_text()) },
             Some(Err(why)) => Answer::Failed(Failure::workflow("workflow", format!("the output of run {run}: {why}"))),

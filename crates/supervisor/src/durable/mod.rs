@@ -35,7 +35,7 @@ use crate::registry::Program;
 use crate::reply::{RefusalExt as _, refusal};
 use crate::run_record::{RequestId, RunRecord};
 
-pub(crate) use past::{Asked, directory_in};
+pub(crate) use past::{Asked, directory_in, output};
 pub(crate) use recover::oldest_ms;
 
 /// How one run is written down.

@@ -245,7 +245,7 @@ fn blocks(run: &StoredRun, definition: Option<&Definition>) -> Vec<Value> {
 }
 
 /// The run's output: its own, or that of its last block.
-fn output(run: &StoredRun) -> Option<&Stored> {
+pub(crate) fn output(run: &StoredRun) -> Option<&Stored> {
     let ended = run.ended.as_ref().filter(|ended| ended.state == RunState::Completed)?;
     ended.output.as_ref().or_else(|| ended.blocks.iter().rev().find_map(|(_, block)| block.output.as_ref()))
 }
