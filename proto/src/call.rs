@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::ids::RunId;
-use crate::memory::{Delivery, Entry, LockUse, MemoryAnswer, MemoryCall, MemoryOperation, ReceiveCall, SendCall};
 use crate::trace::TraceOutcome;
 
 /// One request of a block to the world outside.
@@ -13,12 +12,6 @@ use crate::trace::TraceOutcome;
 pub enum Call {
     /// An HTTP request.
     Fetch(FetchCall),
-    /// An operation on shared memory.
-    Memory(MemoryCall),
-    /// A message to a channel.
-    Send(SendCall),
-    /// The next message of a channel.
-    Receive(ReceiveCall),
     /// A run of another workflow.
     Workflow(WorkflowCall),
 }
@@ -36,17 +29,14 @@ pub struct WorkflowCall {
 
 impl Call {
     /// Whether making it twice may do more than making it once: a request whose method is not idempotent (RFC 9110, section
-    /// 9.2.2), an operation that builds on what it finds, a message. What is received and not acknowledged is received again,
-    /// and a run that a call began is found again by who repeats the call.
+    /// 9.2.2). A run that a call began is found again by who repeats the call.
     #[must_use]
     pub fn has_effect(&self) -> bool {
         match self {
             Self::Fetch(fetch) => {
                 !matches!(fetch.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
             }
-            Self::Memory(call) => call.operation.as_ref().is_some_and(MemoryOperation::has_effect),
-            Self::Send(_) => true,
-            Self::Receive(_) | Self::Workflow(_) => false,
+            Self::Workflow(_) => false,
         }
     }
 
@@ -55,10 +45,6 @@ impl Call {
     pub fn blocked_on(&self) -> String {
         match self {
             Self::Fetch(fetch) => format!("fetch {}", host_of(&fetch.url)),
-            Self::Memory(MemoryCall { namespace, lock: LockUse::Hold { .. }, .. }) => format!("lock {namespace}"),
-            Self::Memory(MemoryCall { namespace, .. }) => format!("memory {namespace}"),
-            Self::Send(send) => format!("send {}", send.channel),
-            Self::Receive(receive) => format!("receive {}", receive.channel),
             Self::Workflow(call) => format!("workflow {}", call.workflow),
         }
     }
@@ -68,15 +54,7 @@ impl Call {
     pub fn in_words(&self) -> String {
         match self {
             Self::Fetch(fetch) => format!("fetch {} {}", fetch.method, host_of(&fetch.url)),
-            Self::Memory(MemoryCall { namespace, operation, lock }) => {
-                let name = match (operation, lock) {
-                    (Some(operation), _) => operation.name(),
-                    (None, LockUse::Release) => "unlock",
-                    (None, LockUse::Leave | LockUse::Hold { .. }) => "lock",
-                };
-                format!("memory {name} {namespace}")
-            }
-            Self::Send(_) | Self::Receive(_) | Self::Workflow(_) => self.blocked_on(),
+            Self::Workflow(_) => self.blocked_on(),
         }
     }
 }
@@ -95,12 +73,6 @@ pub enum Answer {
     Fetch(Box<FetchReply>),
     /// The call failed.
     Failed(Failure),
-    /// To [`Call::Memory`]; `None` when only a lock was taken or given back.
-    Memory(Option<MemoryAnswer>),
-    /// To [`Call::Send`]: the message's id.
-    Sent(String),
-    /// To [`Call::Receive`].
-    Received(Box<Delivery>),
     /// To [`Call::Workflow`].
     Workflow {
         /// The run.
@@ -114,15 +86,9 @@ impl Answer {
     /// Bytes of the documents that it carries.
     #[must_use]
     pub fn carried_bytes(&self) -> usize {
-        let entry = |entry: &Entry| entry.value.len();
         match self {
             Self::Fetch(reply) => reply.body.len(),
-            Self::Failed(_) | Self::Sent(_) | Self::Memory(None) => 0,
-            Self::Memory(Some(MemoryAnswer::Entry(found) | MemoryAnswer::Conflict(found))) => {
-                found.as_ref().map_or(0, entry)
-            }
-            Self::Memory(Some(MemoryAnswer::Entries { entries, .. })) => entries.iter().map(entry).sum(),
-            Self::Received(delivery) => delivery.message.len(),
+            Self::Failed(_) => 0,
             Self::Workflow { output, .. } => output.as_ref().map_or(0, Bytes::len),
         }
     }
@@ -133,19 +99,6 @@ impl Answer {
         match self {
             Self::Fetch(reply) => TraceOutcome::Answered(format!("{}, {} bytes", reply.status, reply.body.len())),
             Self::Failed(failure) => TraceOutcome::Failed(failure.message.clone()),
-            Self::Memory(answer) => TraceOutcome::Answered(match answer {
-                None => "done".to_owned(),
-                Some(MemoryAnswer::Entry(None)) => "absent".to_owned(),
-                Some(MemoryAnswer::Entry(Some(entry))) => {
-                    format!("version {}, {} bytes", entry.version, entry.value.len())
-                }
-                Some(MemoryAnswer::Conflict(_)) => "conflict".to_owned(),
-                Some(MemoryAnswer::Entries { entries, .. }) => format!("{} entries", entries.len()),
-            }),
-            Self::Sent(id) => TraceOutcome::Answered(format!("message {id}")),
-            Self::Received(delivery) => {
-                TraceOutcome::Answered(format!("message {}, {} bytes", delivery.id, delivery.message.len()))
-            }
             Self::Workflow { run, .. } => TraceOutcome::Answered(format!("run {run}")),
         }
     }

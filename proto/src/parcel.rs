@@ -9,7 +9,6 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Answer, Body, FetchReply};
-use crate::memory::MemoryAnswer;
 use crate::worker::{Begin, Payload, ToWorker, Values};
 
 /// The longest part that stays in its message, in bytes.
@@ -122,23 +121,12 @@ impl ToWorker {
                     Body::Bytes(bytes) => Place::Bytes(bytes),
                 }]
             }
-            Self::Answer { answer: Answer::Memory(answer), .. } => match answer {
-                Some(MemoryAnswer::Entry(entry) | MemoryAnswer::Conflict(entry)) => {
-                    entry.iter_mut().map(|entry| Place::Bytes(&mut entry.value)).collect()
-                }
-                Some(MemoryAnswer::Entries { entries, .. }) => {
-                    entries.iter_mut().map(|entry| Place::Bytes(&mut entry.value)).collect()
-                }
-                None => Vec::new(),
-            },
-            Self::Answer { answer: Answer::Received(delivery), .. } => vec![Place::Bytes(&mut delivery.message)],
             Self::Answer { answer: Answer::Workflow { output, .. }, .. } => {
                 output.iter_mut().map(Place::Bytes).collect()
             }
-            Self::Run(_)
-            | Self::Prepare(_)
-            | Self::Answer { answer: Answer::Failed(_) | Answer::Sent(_), .. }
-            | Self::Parcel(_) => Vec::new(),
+            Self::Run(_) | Self::Prepare(_) | Self::Answer { answer: Answer::Failed(_), .. } | Self::Parcel(_) => {
+                Vec::new()
+            }
         }
     }
 }

@@ -2,10 +2,9 @@
 
 use runlet_proto::call::Call;
 use runlet_proto::ids::BlockIndex;
-use runlet_proto::memory::SendCall;
 use runlet_workflow::{BlockConfig, Definition};
 
-use crate::{channel, fetch, memory, workflow};
+use crate::{fetch, workflow};
 
 /// The call as `block` can have made it: what decides what may be reached and at what cost comes from the definition,
 /// whatever `call` says. `None` for a call that the block never makes.
@@ -15,16 +14,9 @@ pub fn allowed_call(definition: &Definition, block: BlockIndex, call: Call) -> O
         (BlockConfig::Fetch(config), Call::Fetch(call)) => {
             Some(Call::Fetch(fetch::restricted(config, definition, call)))
         }
-        // What the definition does not leave open is as it stands there, and only keys and values are the block's.
-        (BlockConfig::Memory(config), Call::Memory(call)) => memory::restricted(config, call).map(Call::Memory),
-        (BlockConfig::Send(config), Call::Send(call)) => {
-            let SendCall { channel: _, message, ttl_ms: _, wait: _ } = call;
-            Some(Call::Send(channel::send_of(config, message)))
-        }
-        (BlockConfig::Receive(config), Call::Receive(_)) => Some(Call::Receive(channel::receive(config))),
         (BlockConfig::Workflow(config), Call::Workflow(call)) => {
             Some(Call::Workflow(workflow::call_of(config, call.input)))
         }
-        (_, Call::Fetch(_) | Call::Memory(_) | Call::Send(_) | Call::Receive(_) | Call::Workflow(_)) => None,
+        (_, Call::Fetch(_) | Call::Workflow(_)) => None,
     }
 }

@@ -7,14 +7,13 @@ use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::ids::BlockIndex;
 use runlet_workflow::template::Scope;
 use runlet_workflow::{Block, BlockConfig, Definition};
-use serde_json::Value;
 
 use crate::calls::Calls;
 use crate::for_each::{ForEach, Progress};
 use crate::limits::BRIEF_BYTES_MAX;
 use crate::output::Output;
 use crate::prepared::{Prepared, prepared};
-use crate::{channel, exec, fetch, hook, html_scraper, memory, response, template, transform, workflow};
+use crate::{exec, fetch, hook, html_scraper, response, template, transform, workflow};
 
 /// What is to be executed.
 #[derive(Debug)]
@@ -99,10 +98,8 @@ enum State {
 pub(crate) enum Asked {
     /// A request; its method.
     Fetch(String),
-    /// An operation on shared memory; what stands for an absent value.
-    Memory(Option<Value>),
-    /// Anything else.
-    Other,
+    /// A run of another workflow.
+    Workflow,
 }
 
 /// How far one pass of a block came.
@@ -134,9 +131,7 @@ impl Execution {
         !block.has_templates()
             && match &block.config {
                 BlockConfig::Hook(_) | BlockConfig::Fetch(_) | BlockConfig::Response(_) => true,
-                BlockConfig::Memory(_) | BlockConfig::Send(_) | BlockConfig::Receive(_) | BlockConfig::Workflow(_) => {
-                    true
-                }
+                BlockConfig::Workflow(_) => true,
                 BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) | BlockConfig::Exec(_) => false,
             }
     }
@@ -265,10 +260,7 @@ impl Subject {
     fn is_parsed(&self, reply: &FetchReply) -> bool {
         match &self.block().config {
             BlockConfig::Fetch(config) => fetch::is_parsed(config, reply),
-            BlockConfig::Memory(_)
-            | BlockConfig::Send(_)
-            | BlockConfig::Receive(_)
-            | BlockConfig::Workflow(_)
+            BlockConfig::Workflow(_)
             | BlockConfig::Hook(_)
             | BlockConfig::HtmlScraper(_)
             | BlockConfig::Transform(_)
@@ -289,14 +281,8 @@ impl Subject {
                 let asked = Asked::Fetch(call.method.clone());
                 Ok(Pass::Call(Call::Fetch(call), asked))
             }
-            (BlockConfig::Memory(config), _) => memory::call(config, input, scope)
-                .map(|(call, default)| Pass::Call(Call::Memory(call), Asked::Memory(default))),
-            (BlockConfig::Send(config), _) => {
-                Ok(Pass::Call(Call::Send(channel::send(config, input, scope)?), Asked::Other))
-            }
-            (BlockConfig::Receive(config), _) => Ok(Pass::Call(Call::Receive(channel::receive(config)), Asked::Other)),
             (BlockConfig::Workflow(config), _) => {
-                Ok(Pass::Call(Call::Workflow(workflow::call(config, input)), Asked::Other))
+                Ok(Pass::Call(Call::Workflow(workflow::call(config, input)), Asked::Workflow))
             }
             (BlockConfig::HtmlScraper(_), Prepared::HtmlScraper(rules)) => {
                 html_scraper::execute(rules.as_ref().map_err(Clone::clone)?, input, calls).map(Pass::Done)
@@ -321,21 +307,12 @@ impl Subject {
             (BlockConfig::Fetch(config), Answer::Fetch(reply), Asked::Fetch(method)) => {
                 fetch::finish(config, &method, *reply, calls)
             }
-            (BlockConfig::Memory(config), Answer::Memory(answer), Asked::Memory(default)) => {
-                memory::finish(config, answer, default)
-            }
-            (BlockConfig::Send(config), Answer::Sent(id), Asked::Other) => Ok(channel::sent(config, &id)),
-            (BlockConfig::Receive(config), Answer::Received(delivery), Asked::Other) => {
-                channel::received(config, &delivery)
-            }
-            (BlockConfig::Workflow(_), Answer::Workflow { run, output }, Asked::Other) => {
+            (BlockConfig::Workflow(_), Answer::Workflow { run, output }, Asked::Workflow) => {
                 workflow::finish(run, output.as_deref())
             }
-            (
-                _,
-                Answer::Fetch(_) | Answer::Memory(_) | Answer::Sent(_) | Answer::Received(_) | Answer::Workflow { .. },
-                _,
-            ) => Err(Failure::workflow("internal", "an answer came that is not to what the block asked")),
+            (_, Answer::Fetch(_) | Answer::Workflow { .. }, _) => {
+                Err(Failure::workflow("internal", "an answer came that is not to what the block asked"))
+            }
         }
     }
 }

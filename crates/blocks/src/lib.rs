@@ -11,7 +11,6 @@ pub mod output;
 
 mod allowed;
 mod caught;
-mod channel;
 mod exec;
 mod fetch;
 mod for_each;
@@ -19,7 +18,6 @@ mod header;
 mod hook;
 mod html_scraper;
 mod media_type;
-mod memory;
 mod prepared;
 mod response;
 mod template;

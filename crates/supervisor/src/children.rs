@@ -18,9 +18,9 @@ use tokio::sync::oneshot;
 
 use crate::control_block::error_text;
 use crate::core::{Core, Payload};
-use crate::durable::{Writing, output};
 use crate::durable::keys::Key;
 use crate::durable::stored::load;
+use crate::durable::{Writing, output};
 use crate::execute::Started;
 use crate::inbound::{AttemptId, Inbound};
 use crate::limits::{CHILDREN_DEPTH_MAX, READ_WRITTEN_WITHIN};

@@ -223,7 +223,6 @@ impl Core {
                 Started::UnderWay(task.abort_handle())
             }
             Call::Workflow(call) => self.start_child(attempt, id, call),
-            Call::Memory(_) | Call::Send(_) | Call::Receive(_) => self.share(attempt, id, call, intent),
         }
     }
 

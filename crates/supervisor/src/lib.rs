@@ -33,7 +33,6 @@ mod reply;
 mod request;
 mod run_id;
 mod run_record;
-mod shared;
 mod trace;
 mod trace_context;
 

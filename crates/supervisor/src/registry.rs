@@ -11,7 +11,7 @@ use runlet_proto::ids::{BlockIndex, Priority};
 use runlet_proto::state::Lane;
 use runlet_workflow::block::hook::{Hook, Respond as HookRespond};
 use runlet_workflow::definition::Isolation;
-use runlet_workflow::limits::{EXEC_TIMEOUT_DEFAULT, MEMORY_TIMEOUT_DEFAULT, RECEIVE_TIMEOUT_DEFAULT};
+use runlet_workflow::limits::EXEC_TIMEOUT_DEFAULT;
 use runlet_workflow::{Block, BlockConfig, Definition, definition};
 
 use crate::limits::HEAVY_RUN_MEMORY_BYTES_DEFAULT;
@@ -99,9 +99,6 @@ pub(crate) fn hooks(definition: &Definition) -> impl Iterator<Item = &Hook> {
         | BlockConfig::HtmlScraper(_)
         | BlockConfig::Transform(_)
         | BlockConfig::Exec(_)
-        | BlockConfig::Memory(_)
-        | BlockConfig::Send(_)
-        | BlockConfig::Receive(_)
         | BlockConfig::Workflow(_)
         | BlockConfig::Response(_) => None,
     })
@@ -147,27 +144,13 @@ fn plan_block(block: &Block, isolation: Isolation) -> PlanBlock {
     // A request is only handed on, and a reply without templates only put together: there is nothing to isolate.
     let harmless = match &block.config {
         BlockConfig::Hook(_) => true,
-        BlockConfig::Response(_)
-        | BlockConfig::Memory(_)
-        | BlockConfig::Send(_)
-        | BlockConfig::Receive(_)
-        | BlockConfig::Workflow(_) => Execution::starts_brief(block),
+        BlockConfig::Response(_) | BlockConfig::Workflow(_) => Execution::starts_brief(block),
         BlockConfig::Fetch(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) | BlockConfig::Exec(_) => false,
     };
     // A program, whoever chose it, never runs where others do.
     let is_program = matches!(block.config, BlockConfig::Transform(_) | BlockConfig::Exec(_));
     let heavy = is_program || (isolation == Isolation::Process && !harmless);
-    let default = match &block.config {
-        BlockConfig::Exec(_) => Some(EXEC_TIMEOUT_DEFAULT),
-        BlockConfig::Memory(_) | BlockConfig::Send(_) => Some(MEMORY_TIMEOUT_DEFAULT),
-        BlockConfig::Receive(_) => Some(RECEIVE_TIMEOUT_DEFAULT),
-        BlockConfig::Hook(_)
-        | BlockConfig::Fetch(_)
-        | BlockConfig::HtmlScraper(_)
-        | BlockConfig::Transform(_)
-        | BlockConfig::Workflow(_)
-        | BlockConfig::Response(_) => None,
-    };
+    let default = matches!(block.config, BlockConfig::Exec(_)).then_some(EXEC_TIMEOUT_DEFAULT);
     let timeout = block.timeout.or(default);
     PlanBlock {
         id: block.id.as_str().into(),

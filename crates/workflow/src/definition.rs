@@ -33,8 +33,6 @@ pub struct Definition {
     pub on_error: OnError,
     /// The workflow that is started with the control block of each of its runs that FAILED.
     pub on_failure: Option<String>,
-    /// The namespaces of shared memory that its blocks reach.
-    pub memory: Vec<Namespace>,
     /// Hosts that stand literally in it (lower case, no port): they may resolve to addresses that are not public.
     pub literal_hosts: Vec<String>,
     /// Its blocks, at least one.
@@ -50,31 +48,10 @@ impl Definition {
             | BlockConfig::Fetch(_)
             | BlockConfig::HtmlScraper(_)
             | BlockConfig::Transform(_)
-            | BlockConfig::Memory(_)
-            | BlockConfig::Send(_)
-            | BlockConfig::Receive(_)
             | BlockConfig::Workflow(_)
             | BlockConfig::Response(_) => None,
         })
     }
-}
-
-/// A namespace of shared memory that a workflow declares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Namespace {
-    /// Its name.
-    pub name: String,
-    /// What the workflow does there.
-    pub access: Access,
-}
-
-/// What a workflow does in a namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// It reads.
-    Read,
-    /// It reads, writes and takes its lock.
-    ReadWrite,
 }
 
 /// When a run is written down.

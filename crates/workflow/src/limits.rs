@@ -109,18 +109,3 @@ pub const JQ_OUTPUTS_MAX: usize = 100_000;
 
 /// How deep an output of a jq program may be nested: as deep as JSON is read.
 pub(crate) const JQ_OUTPUT_DEPTH_MAX: usize = 127;
-
-/// Entries that a `list` of a `memory` block yields unless it says otherwise.
-pub const MEMORY_ENTRIES_DEFAULT: u32 = 100;
-
-/// Most entries that a `list` of a `memory` block yields.
-pub const MEMORY_ENTRIES_MAX: u32 = 1000;
-
-/// Most namespaces that a workflow may declare.
-pub const NAMESPACES_MAX: usize = 64;
-
-/// `timeout` of a `memory` or `send` block: a wait for a lock, for room or for a store that is away.
-pub const MEMORY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-
-/// `timeout` of a `receive` block.
-pub const RECEIVE_TIMEOUT_DEFAULT: Duration = Duration::from_hours(1);

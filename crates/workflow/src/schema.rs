@@ -95,6 +95,10 @@ fn block(name: &str, kind: &Kind) -> Value {
             required.push("parameter");
             object(&field::properties(kind.fields), &["argv"])
         }
+        "workflow" => {
+            required.push("parameter");
+            object(&field::properties(kind.fields), &["name"])
+        }
         _ => object(&field::properties(kind.fields), &[]),
     };
     properties.insert("parameter".to_owned(), parameter);

@@ -4,10 +4,10 @@
 use crate::parse::report::Finding;
 
 /// Kinds of blocks.
-pub(crate) const BLOCK_KINDS: [&str; 1] = ["schedule"];
+pub(crate) const BLOCK_KINDS: [&str; 4] = ["schedule", "memory", "send", "receive"];
 
 /// Fields of a definition.
-pub(crate) const DEFINITION_FIELDS: [&str; 1] = ["dependencies"];
+pub(crate) const DEFINITION_FIELDS: [&str; 2] = ["memory", "dependencies"];
 
 /// Fields of a `hook`.
 pub(crate) const HOOK_FIELDS: [&str; 1] = ["auth"];

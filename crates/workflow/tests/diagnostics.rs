@@ -75,7 +75,8 @@ fn fields_every_block_has() {
     let documents = [
         r#"[{ "path": "a" }]"#,
         r#"[{ "type": 5 }]"#,
-        r#"[{ "type": "html_scraper" }, { "type": "fetsch" }, { "type": "schedule" }, { "type": "workflow", "parameter": {} }]"#,
+        r#"[{ "type": "html_scraper" }, { "type": "fetsch" }, { "type": "schedule" }, { "type": "memory", "parameter": {} }]"#,
+        r#"[{ "type": "workflow", "name": "a" }, { "type": "workflow", "parameter": { "name": "{{ input }}", "wait": "x" } }]"#,
         r#"[{ "type": "response", "id": "9 lives", "timeout": 5, "when": "yes", "for_each": [1], "parallel": 0, "retry": 3, "on_error": "skipp", "wehn": 1 }]"#,
         r#"[{ "type": "response", "retry": { "attempts": 101, "delay": "1m", "max_delay": "1s", "backoff": 0.5, "jitter": "true", "dealy": 1 } }]"#,
         r#"[{ "type": "fetch", "url": "https://a.example/", "parameter": { "timeout": "5s", "retry": {} } }]"#,

@@ -89,6 +89,7 @@ fn right_shapes_are_accepted_by_both() {
         json!({ "limits": { "processes": 512 }, "blocks": [{ "type": "exec", "timeout": "1s", "parameter": {
             "argv": ["jq", "{{ input }}"], "stdin": "text", "output": "text",
         } }] }),
+        json!([{ "type": "workflow", "timeout": "1m", "input": 1, "parameter": { "name": "other", "wait": false } }]),
         json!([{ "type": "response", "parameter": { "status": 599, "header": [], "body": { "a": 1 } } }]),
     ];
     let validator = validator();
@@ -121,6 +122,9 @@ fn wrong_shapes_are_refused_by_both() {
         json!({ "blocks": [hook], "durability": "always" }),
         json!({ "blocks": [hook], "memory": ["prices"] }),
         json!({ "blocks": [hook], "limits": { "memory": 5 } }),
+        json!([{ "type": "workflow", "parameter": {} }]),
+        json!([{ "type": "workflow", "parameter": { "name": "Not A Name" } }]),
+        json!([{ "type": "workflow", "parameter": { "name": "a", "wait": "no" } }]),
         json!([{ "path": "a" }]),
         json!([{ "type": "hoook", "path": "a" }]),
         json!([{ "type": "hook", "path": 1 }]),

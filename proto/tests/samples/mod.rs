@@ -6,7 +6,7 @@ mod zygote;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use runlet_proto::call::{Answer, Body, BodyAs, Call, FetchCall, FetchReply};
+use runlet_proto::call::{Answer, Body, BodyAs, Call, FetchCall, FetchReply, WorkflowCall};
 use runlet_proto::control::{
     Collected, Diagnostic, HistoryFilter, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, Retry, RunEnd,
     RunEvent, RunEventKind, RunFilter, RunSignal, RunSummary, SourceText, Start, SupervisorStatus, Target,
@@ -299,7 +299,8 @@ pub(super) fn failure_classes() -> Vec<FailureClass> {
 }
 
 pub(super) fn calls() -> Vec<Call> {
-    vec![Call::Fetch(FetchCall {
+    let workflow = WorkflowCall { workflow: "w".into(), input: Bytes::from_static(b"1"), wait: true };
+    let fetch = Call::Fetch(FetchCall {
         method: "GET".into(),
         url: "https://localhost:4000/".into(),
         literal_hosts: vec!["localhost".into()],
@@ -313,7 +314,8 @@ pub(super) fn calls() -> Vec<Call> {
         ca_file: Some("ca.pem".into()),
         encoding: Some("utf-8".into()),
         body_as: BodyAs::Text,
-    })]
+    });
+    vec![fetch, Call::Workflow(workflow)]
 }
 
 pub(super) fn answers() -> Vec<Answer> {
@@ -327,6 +329,7 @@ pub(super) fn answers() -> Vec<Answer> {
             elapsed_us: 5,
         })),
         Answer::Failed(Failure::timeout("m").with_help("h")),
+        Answer::Workflow { run: RUN, output: Some(Bytes::from_static(b"2")) },
     ]
 }
 

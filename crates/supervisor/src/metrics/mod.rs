@@ -22,8 +22,7 @@ use crate::lane::Moved;
 use crate::limits::METRICS_WORKFLOWS_MAX;
 
 /// Kinds of blocks, in the order of [`kind_index`].
-const KINDS: [&str; 10] =
-    ["hook", "fetch", "html-scraper", "transform", "exec", "response", "memory", "send", "receive", "workflow"];
+const KINDS: [&str; 7] = ["hook", "fetch", "html-scraper", "transform", "exec", "response", "workflow"];
 
 /// Why attempts are moved to the heavy lane, in the order of [`reason_index`].
 const REASONS: [&str; 3] = ["large-page", "overran", "workflow-overran"];
@@ -165,10 +164,7 @@ const fn kind_index(config: &BlockConfig) -> usize {
         BlockConfig::Transform(_) => 3,
         BlockConfig::Exec(_) => 4,
         BlockConfig::Response(_) => 5,
-        BlockConfig::Memory(_) => 6,
-        BlockConfig::Send(_) => 7,
-        BlockConfig::Receive(_) => 8,
-        BlockConfig::Workflow(_) => 9,
+        BlockConfig::Workflow(_) => 6,
     }
 }
 
@@ -219,6 +215,7 @@ mod tests {
             { "type": "hook", "path": "a" },
             { "type": "fetch", "parameter": { "url": "http://localhost" } },
             { "type": "transform", "parameter": { "jq": "." } },
+            { "type": "workflow", "parameter": { "name": "b" } },
             { "type": "response" }
         ]"#;
         let definition = runlet_workflow::parse("a.json", text).expect("a valid definition");

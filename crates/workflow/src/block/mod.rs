@@ -4,25 +4,19 @@ pub mod exec;
 pub mod fetch;
 pub mod hook;
 pub mod html_scraper;
-pub mod memory;
-pub mod receive;
 pub mod response;
-pub mod send;
 pub mod transform;
 pub mod workflow;
 
 use crate::parse::config::Kind;
 
 /// The kinds by their names in a definition.
-pub(crate) static KINDS: [(&str, &Kind); 10] = [
+pub(crate) static KINDS: [(&str, &Kind); 7] = [
     ("hook", &hook::KIND),
     ("fetch", &fetch::KIND),
     ("html-scraper", &html_scraper::KIND),
     ("transform", &transform::KIND),
     ("exec", &exec::KIND),
-    ("memory", &memory::KIND),
-    ("send", &send::KIND),
-    ("receive", &receive::KIND),
     ("workflow", &workflow::KIND),
     ("response", &response::KIND),
 ];
@@ -40,12 +34,6 @@ pub enum BlockConfig {
     Transform(transform::Transform),
     /// A program of the operator's.
     Exec(exec::Exec),
-    /// An operation on shared memory.
-    Memory(memory::Memory),
-    /// A message to a channel.
-    Send(send::Send),
-    /// A message of a channel.
-    Receive(receive::Receive),
     /// A run of another workflow.
     Workflow(workflow::Workflow),
     /// The reply.
@@ -62,9 +50,6 @@ impl BlockConfig {
             Self::HtmlScraper(_) => "html-scraper",
             Self::Transform(_) => "transform",
             Self::Exec(_) => "exec",
-            Self::Memory(_) => "memory",
-            Self::Send(_) => "send",
-            Self::Receive(_) => "receive",
             Self::Workflow(_) => "workflow",
             Self::Response(_) => "response",
         }
@@ -74,11 +59,9 @@ impl BlockConfig {
     #[must_use]
     pub fn has_templates(&self) -> bool {
         match self {
-            Self::Hook(_) | Self::HtmlScraper(_) | Self::Transform(_) | Self::Receive(_) | Self::Workflow(_) => false,
+            Self::Hook(_) | Self::HtmlScraper(_) | Self::Transform(_) | Self::Workflow(_) => false,
             Self::Fetch(fetch) => fetch.has_templates(),
             Self::Exec(exec) => exec.has_templates(),
-            Self::Memory(memory) => memory.has_templates(),
-            Self::Send(send) => send.has_templates(),
             Self::Response(response) => response.has_templates(),
         }
     }

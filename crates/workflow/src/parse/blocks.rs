@@ -11,16 +11,11 @@ use crate::block::exec::Exec;
 use crate::block::fetch::Fetch;
 use crate::block::hook::Hook;
 use crate::block::html_scraper::HtmlScraper;
-use crate::block::memory::Memory;
-use crate::block::receive::Receive;
 use crate::block::response::Response;
-use crate::block::send::Send;
 use crate::block::transform::Transform;
 use crate::block::workflow::Workflow;
-use crate::block::{
-    BlockConfig, KINDS, exec, fetch, hook, html_scraper, memory, receive, response, send, transform, workflow,
-};
-use crate::definition::{ForEach, Isolation, Namespace, OnError, OnUnknown, Retry};
+use crate::block::{BlockConfig, KINDS, exec, fetch, hook, html_scraper, response, transform, workflow};
+use crate::definition::{ForEach, Isolation, OnError, OnUnknown, Retry};
 use crate::field::{self, Field, Shape};
 use crate::template::{Expression, JsonTemplate};
 use crate::{limits, suggest, unavailable};
@@ -90,15 +85,13 @@ pub(crate) const UNKNOWN_WORDS: [(&str, OnUnknown); 3] =
 
 /// What the definition says about all its blocks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Defaults<'d> {
+pub(crate) struct Defaults {
     /// `on_error` of the definition.
     pub(crate) on_error: ErrorWord,
     /// `on_unknown` of the definition.
     pub(crate) on_unknown: OnUnknown,
     /// `isolation` of the definition.
     pub(crate) isolation: Isolation,
-    /// `memory` of the definition.
-    pub(crate) memory: &'d [Namespace],
     /// Whether there is a `response` block.
     pub(crate) has_response: bool,
 }
@@ -135,7 +128,7 @@ pub(crate) struct Draft {
 }
 
 /// Reads a block.
-pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults<'_>, report: &mut Report<'_>) -> Option<Draft> {
+pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults, report: &mut Report<'_>) -> Option<Draft> {
     let fields = spot.object("a block: an object with a `type`", report)?;
     let kind = kind(&fields, report);
     let is_hook = kind.as_deref() == Some("hook");
@@ -295,7 +288,7 @@ fn retry(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Retry {
 fn config(
     fields: &Fields<'_, '_>,
     kind: Option<&str>,
-    defaults: Defaults<'_>,
+    defaults: Defaults,
     report: &mut Report<'_>,
 ) -> Option<BlockConfig> {
     let parameter = fields.take("parameter");
@@ -324,15 +317,6 @@ fn config(
         }),
         "exec" => read_with(fields, parameter, &exec::KIND, report, |config, report| {
             Exec::read(config, isolation, report).map(BlockConfig::Exec)
-        }),
-        "memory" => read_with(fields, parameter, &memory::KIND, report, |config, report| {
-            Memory::read(config, defaults.memory, report).map(BlockConfig::Memory)
-        }),
-        "send" => read_with(fields, parameter, &send::KIND, report, |config, report| {
-            Send::read(config, report).map(BlockConfig::Send)
-        }),
-        "receive" => read_with(fields, parameter, &receive::KIND, report, |config, report| {
-            Receive::read(config, report).map(BlockConfig::Receive)
         }),
         "workflow" => read_with(fields, parameter, &workflow::KIND, report, |config, report| {
             Workflow::read(config, report).map(BlockConfig::Workflow)

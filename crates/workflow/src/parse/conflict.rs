@@ -58,9 +58,6 @@ fn hooks(definition: &Definition) -> impl Iterator<Item = (usize, &Hook)> {
         | BlockConfig::HtmlScraper(_)
         | BlockConfig::Transform(_)
         | BlockConfig::Exec(_)
-        | BlockConfig::Memory(_)
-        | BlockConfig::Send(_)
-        | BlockConfig::Receive(_)
         | BlockConfig::Workflow(_)
         | BlockConfig::Response(_) => None,
     })

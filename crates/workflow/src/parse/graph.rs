@@ -102,9 +102,6 @@ fn check_hooks(drafts: &[Draft], report: &mut Report<'_>) {
                 | BlockConfig::HtmlScraper(_)
                 | BlockConfig::Transform(_)
                 | BlockConfig::Exec(_)
-                | BlockConfig::Memory(_)
-                | BlockConfig::Send(_)
-                | BlockConfig::Receive(_)
                 | BlockConfig::Workflow(_)
                 | BlockConfig::Response(_),
             )

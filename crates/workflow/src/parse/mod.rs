@@ -5,7 +5,6 @@ pub(crate) mod config;
 pub(crate) mod conflict;
 mod graph;
 pub(crate) mod headers;
-mod memory;
 pub(crate) mod operator;
 pub(crate) mod report;
 pub(crate) mod spot;
@@ -24,7 +23,7 @@ use self::graph::Resolved;
 use self::report::{Finding, Place, Report};
 use self::spot::{Fields, Spot, clip, kind};
 use crate::block::BlockConfig;
-use crate::definition::{Block, Definition, Durability, Isolation, Limits, Namespace, OnError, OnUnknown};
+use crate::definition::{Block, Definition, Durability, Isolation, Limits, OnError, OnUnknown};
 use crate::field::{self, Field, Shape};
 use crate::{Diagnostic, limits, unavailable};
 
@@ -61,11 +60,6 @@ pub(crate) static DEFINITION: &[Field] = &[
         "durability",
         "When runs are written down. Default: auto.",
         Shape::Words(&["auto", "strict", "relaxed", "none"]),
-    ),
-    Field::new(
-        "memory",
-        "The namespaces of shared memory that its blocks reach; `name:read` for reading only.",
-        Shape::List(0, &Shape::Pattern("^[a-z0-9][a-z0-9._-]{0,63}(:read)?$")),
     ),
     Field::new("limits", "Limits of one run.", Shape::Object(LIMITS_FIELDS, &[])),
     Field::new(
@@ -122,7 +116,6 @@ struct Head {
     timeout: Option<Duration>,
     concurrency: Option<NonZeroU32>,
     limits: Limits,
-    memory: Vec<Namespace>,
     durability: Durability,
     on_error: ErrorWord,
     on_failure: Option<String>,
@@ -138,7 +131,6 @@ impl Head {
         timeout: None,
         concurrency: None,
         limits: Limits { memory_bytes: None, cpu: None, output_bytes: None, log_bytes: None, processes: None },
-        memory: Vec::new(),
         durability: Durability::Auto,
         on_error: ErrorWord::Fail,
         on_failure: None,
@@ -201,7 +193,6 @@ fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Optio
         timeout: fields.take("timeout").and_then(|spot| spot.timeout(report)),
         concurrency: concurrency.and_then(|most| u32::try_from(most).ok()).and_then(NonZeroU32::new),
         limits: fields.take("limits").map_or_else(Limits::default, |spot| run_limits(spot, report)),
-        memory: fields.take("memory").map_or_else(Vec::new, |spot| memory::namespaces(&spot, report)),
         durability: fields
             .take("durability")
             .and_then(|spot| spot.word(&DURABILITY_WORDS, report))
@@ -254,8 +245,7 @@ fn whole_seconds(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<Duratio
     Some(duration)
 }
 
-/// What [`is_name`] asks for, in words.
-pub(crate) const NAME_HELP: &str = "a lower-case letter or a digit, then at most 63 of a-z, 0-9, `.`, `_` and `-`";
+const NAME_HELP: &str = "a lower-case letter or a digit, then at most 63 of a-z, 0-9, `.`, `_` and `-`";
 
 /// The name of a workflow.
 pub(crate) fn name(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<String> {
@@ -268,8 +258,7 @@ pub(crate) fn name(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<Strin
     Some(name.to_owned())
 }
 
-/// Whether a workflow, a namespace or a channel can have this name.
-pub(crate) fn is_name(name: &str) -> bool {
+fn is_name(name: &str) -> bool {
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= limits::NAME_CHARS_MAX
         && name.bytes().next().is_some_and(lower)
@@ -298,7 +287,7 @@ fn name_of_file(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Optio
 
 /// Reads all blocks. `None` when some are so wrong that nothing can be said about how they fit together.
 fn block_list(spot: Spot<'_, '_>, head: &Head, report: &mut Report<'_>) -> Option<Vec<Draft>> {
-    let Head { on_error, on_unknown, isolation, ref memory, .. } = *head;
+    let Head { on_error, on_unknown, isolation, .. } = *head;
     let list = spot.list("a list of blocks", report)?;
     if list.is_empty() || list.len() > limits::BLOCKS_MAX {
         let message = format!("expected 1 to {} blocks, found {}", limits::BLOCKS_MAX, list.len());
@@ -312,7 +301,7 @@ fn block_list(spot: Spot<'_, '_>, head: &Head, report: &mut Report<'_>) -> Optio
         report.block = index;
         match blocks::read(
             spot.element(index, value),
-            Defaults { on_error, on_unknown, isolation, memory, has_response },
+            Defaults { on_error, on_unknown, isolation, has_response },
             report,
         ) {
             Some(draft) => drafts.push(draft),
@@ -349,9 +338,6 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
             | BlockConfig::HtmlScraper(_)
             | BlockConfig::Transform(_)
             | BlockConfig::Exec(_)
-            | BlockConfig::Memory(_)
-            | BlockConfig::Send(_)
-            | BlockConfig::Receive(_)
             | BlockConfig::Workflow(_)
             | BlockConfig::Response(_) => None,
         })
@@ -373,7 +359,6 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
             ErrorWord::Fail | ErrorWord::Retry => OnError::Fail,
         },
         on_failure: head.on_failure,
-        memory: head.memory,
         literal_hosts,
         blocks,
     })
