@@ -20,3 +20,23 @@ pub fn allowed_call(definition: &Definition, block: BlockIndex, call: Call) -> O
         (_, Call::Fetch(_) | Call::Workflow(_)) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use runlet_proto::call::WorkflowCall;
+
+    use super::*;
+
+    #[test]
+    fn which_workflow_is_run_stands_in_the_definition() {
+        let text = r#"[{ "type": "workflow", "parameter": { "name": "mine" } }, { "type": "transform", "parameter": { "jq": "." } }]"#;
+        let definition = runlet_workflow::parse("x.json", text).unwrap();
+        let call = Call::Workflow(WorkflowCall { workflow: "theirs".into(), input: "7".into(), wait: false });
+        let allowed = WorkflowCall { workflow: "mine".into(), input: "7".into(), wait: true };
+        assert_eq!(allowed_call(&definition, BlockIndex(0), call.clone()), Some(Call::Workflow(allowed)));
+        assert_eq!(allowed_call(&definition, BlockIndex(1), call.clone()), None);
+        assert_eq!(allowed_call(&definition, BlockIndex(2), call), None);
+    }
+}

@@ -39,7 +39,7 @@ pub(crate) struct Parent {
 
 impl Core {
     /// Begins the run that a block asks for, or finds the one that an execution of the same block began before a crash.
-    pub(crate) fn start_child(&mut self, attempt: AttemptId, id: CallId, call: WorkflowCall) -> Started {
+    pub(crate) fn start_child(&mut self, attempt: AttemptId, id: CallId, call: &WorkflowCall) -> Started {
         let key = self.key_of_child(attempt, id);
         let now_ms = self.clock.unix_ms(self.clock.now());
         let wait = call.wait;
@@ -91,7 +91,7 @@ impl Core {
         }
     }
 
-    fn begin_child(&mut self, attempt: AttemptId, key: Key, call: WorkflowCall) -> Result<RunId, Failure> {
+    fn begin_child(&mut self, attempt: AttemptId, key: Key, call: &WorkflowCall) -> Result<RunId, Failure> {
         let program = self.registry.get(&call.workflow).map(|deployed| deployed.program.clone()).ok_or_else(|| {
             let refusal = self.unknown_workflow(&call.workflow);
             let failure = Failure::workflow("unknown-workflow", refusal.message);

@@ -222,7 +222,7 @@ impl Core {
                 });
                 Started::UnderWay(task.abort_handle())
             }
-            Call::Workflow(call) => self.start_child(attempt, id, call),
+            Call::Workflow(call) => self.start_child(attempt, id, &call),
         }
     }
 
