@@ -119,6 +119,10 @@ fn up_starts_a_killed_supervisor_again_with_what_was_deployed() {
     let file = installation.write("again.json", &definition.to_string());
     let (up, address) = installation.up(&[file.to_str().expect("text")]);
     assert_eq!(http::get(address, "/hook/again").text(), "here");
+    // What was deployed and removed since is not undone.
+    let newer = json!([{ "type": "hook", "path": "again" }, { "type": "response", "body": "newer" }]);
+    installation.deploy("again", &newer);
+    assert_eq!(http::get(address, "/hook/again").text(), "newer");
     let pid = installation.json(&["status"])["pid"].as_i64().expect("a process id");
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("it fits"));
     nix::sys::signal::kill(pid, Signal::SIGKILL).expect("the supervisor of this test");
@@ -128,6 +132,7 @@ fn up_starts_a_killed_supervisor_again_with_what_was_deployed() {
         let other = status.exit == Exit::Code(0) && !status.stdout.contains(&format!("\"pid\": {pid},"));
         (other && http::get(address, "/hook/again").status == 200).then_some(())
     });
+    assert_eq!(http::get(address, "/hook/again").text(), "newer");
     up.signal(Signal::SIGINT);
     assert_eq!(up.wait_exit(), Exit::Code(0));
     installation.cli(&["ps"]).expect_code(code::UNREACHABLE, "ps after the end");

@@ -1,6 +1,5 @@
 //! Keeps one child alive until it is told to end.
 
-use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -52,17 +51,13 @@ impl Kept {
     }
 }
 
-/// Keeps `child` alive, and starts `program` again when it dies; `again` is done after each such start.
-pub(super) fn keep<A, F>(program: Program, child: Child, stop_timeout: Duration, again: A) -> Kept
-where
-    A: Fn() -> F + Send + 'static,
-    F: Future<Output = ()> + Send,
-{
+/// Keeps `child` alive, and starts `program` again when it dies. What it knew is in its journal.
+pub(super) fn keep(program: Program, child: Child, stop_timeout: Duration) -> Kept {
     let (wish, wishes) = watch::channel(Wish::Live);
     let (end, ended) = watch::channel(false);
     let mut keeper = Keeper { program, stop_timeout, wishes, backoff: Backoff::new() };
     let handle = tokio::spawn(async move {
-        keeper.keep(child, again).await;
+        keeper.keep(child).await;
         end.send_replace(true);
     });
     Kept { wish, ended, _keeper: handle }
@@ -76,11 +71,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn keep<A, F>(&mut self, mut child: Child, again: A)
-    where
-        A: Fn() -> F,
-        F: Future<Output = ()>,
-    {
+    async fn keep(&mut self, mut child: Child) {
         loop {
             let cause = tokio::select! {
                 status = child.wait() => match status {
@@ -91,7 +82,6 @@ impl Keeper {
             };
             let Some(next) = self.start_again(child.lived(), &cause).await else { return };
             child = next;
-            again().await;
         }
     }
 

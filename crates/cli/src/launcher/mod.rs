@@ -11,7 +11,6 @@ mod ready;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use runlet_proto::control::{Request, SourceText};
@@ -114,9 +113,9 @@ async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
     }
     let kind = Kind::Supervisor { state: launch.state.clone(), options: launch.options.clone() };
     let program = Program { kind, common: launch.common() };
-    let sources: Arc<[SourceText]> = std::mem::take(&mut launch.sources).into();
+    let sources = std::mem::take(&mut launch.sources);
     let (supervisor, _) = Child::start(&program).await?;
-    let gateway = match bring_up_rest(launch, &sources).await {
+    let gateway = match bring_up_rest(launch, sources).await {
         Ok(gateway) => gateway,
         Err(error) => {
             supervisor.end(SUPERVISOR_STOP_GRACE).await;
@@ -126,9 +125,7 @@ async fn bring_up(launch: &mut Launch) -> Result<Up, CommandError> {
             };
         }
     };
-    let socket = paths::socket_in(&launch.state);
-    let again = move || redeploy(socket.clone(), Arc::clone(&sources));
-    let supervisor = keep(program, supervisor, launch.options.drain + SUPERVISOR_STOP_GRACE, again);
+    let supervisor = keep(program, supervisor, launch.options.drain + SUPERVISOR_STOP_GRACE);
     Ok(Up::Running { supervisor, gateway })
 }
 
@@ -145,9 +142,9 @@ impl From<CommandError> for NotUp {
 }
 
 /// The definitions, then the gateway: whoever sees its port open finds the hooks behind it.
-async fn bring_up_rest(launch: &Launch, sources: &Arc<[SourceText]>) -> Result<Kept, NotUp> {
+async fn bring_up_rest(launch: &Launch, sources: Vec<SourceText>) -> Result<Kept, NotUp> {
     let socket = paths::socket_in(&launch.state);
-    let (deployed, code) = deploy_all(socket.clone(), Arc::clone(sources), launch.format).await?;
+    let (deployed, code) = deploy_all(socket.clone(), sources, launch.format).await?;
     if code != ExitCode::Ok {
         return Err(NotUp::NotTaken(code));
     }
@@ -161,7 +158,7 @@ async fn bring_up_rest(launch: &Launch, sources: &Arc<[SourceText]>) -> Result<K
     // The address it really got, so that the printed URLs hold after a restart.
     let program =
         Program { kind: Kind::Gateway { listen: address, admin: launch.admin, socket }, common: launch.common() };
-    Ok(keep(program, child, GATEWAY_STOP_TIMEOUT, || async {}))
+    Ok(keep(program, child, GATEWAY_STOP_TIMEOUT))
 }
 
 /// Opens the shop, and has the supervisor trust it.
@@ -184,17 +181,17 @@ async fn open_shop(launch: &mut Launch) -> Result<(), CommandError> {
 /// Deploys everything and tells every refusal. The blocking client gets a thread of its own: the shop lives in this one.
 async fn deploy_all(
     socket: PathBuf,
-    sources: Arc<[SourceText]>,
+    sources: Vec<SourceText>,
     format: Format,
 ) -> Result<(Vec<Deployed>, ExitCode), CommandError> {
     let work = move || {
         let mut deployed = Vec::with_capacity(sources.len());
         let mut code = ExitCode::Ok;
         let mut client = Client::connect(&socket)?;
-        for source in sources.iter() {
+        for source in sources {
             match deploy(&mut client, source.clone()) {
                 Ok(one) => deployed.push(one),
-                Err(CommandError::Refused(refusal)) => code = code.or(refused(format, source.clone(), refusal)?),
+                Err(CommandError::Refused(refusal)) => code = code.or(refused(format, source, refusal)?),
                 Err(error) => return Err(error),
             }
         }
@@ -220,17 +217,6 @@ async fn remove_demo(socket: PathBuf) {
     };
     // What ends before it, or removed one already, is as good.
     let _ = spawn_blocking(work).await;
-}
-
-/// After a restart: what was deployed at the start is deployed again; what went wrong is told, and nothing ends for it.
-async fn redeploy(socket: PathBuf, sources: Arc<[SourceText]>) {
-    match deploy_all(socket, sources, Format::Table).await {
-        Ok((deployed, _)) => note(&format!(
-            "the supervisor was started again and goes on with what it had accepted; deployed again: {}",
-            deployed.len()
-        )),
-        Err(error) => error.report(),
-    }
 }
 
 /// Ctrl-C and SIGTERM, one after the other. SIGHUP keeps its meaning: `nohup` may have switched it off, and the children
