@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::attempt::Attempts;
 use crate::clock::Clock;
 use crate::durable::Durable;
+use crate::export::Exporting;
 use crate::heavy::workers::Workers;
 use crate::history::History;
 use crate::inbound::{ConnectionId, Inbound};
@@ -59,6 +60,7 @@ pub(crate) struct Core {
     pub(crate) durable: Durable,
     pub(crate) ended: Ended,
     pub(crate) metrics: Metrics,
+    pub(crate) export: Exporting,
     /// Where calls under way send their answers.
     pub(crate) loop_queue: mpsc::Sender<Inbound>,
     pub(crate) phase: Phase,

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::{Core, Ended, Phase};
 use crate::durable::{self, Durable};
+use crate::export::{ExportError, Exporting};
 use crate::heavy::workers::Workers;
 use crate::heavy::{cgroup, leftovers};
 use crate::history::History;
@@ -54,6 +55,9 @@ pub enum Error {
     /// A program that is allowed cannot be run.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// Traces cannot be exported as the environment asks for.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 /// Runs a supervisor until SIGTERM or SIGINT, and then until its live runs have ended or `config.drain` is over; a second
@@ -170,6 +174,7 @@ fn new_core(
         durable,
         ended: Ended::default(),
         metrics: Metrics::default(),
+        export: Exporting::start(config.export.clone())?,
         loop_queue: loop_queue.clone(),
         phase: Phase::Accepting,
         fresh: None,
@@ -245,6 +250,7 @@ impl EventLoop {
         self.stop_the_rest();
         self.core.end_workers();
         self.flush().await;
+        self.core.export.close().await;
         let failure = self.core.durable.failure().map(str::to_owned);
         if failure.is_none() {
             // The writer may be about to tell the loop something.
