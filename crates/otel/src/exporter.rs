@@ -148,17 +148,25 @@ impl Exporter {
         self.counters.read()
     }
 
-    /// Sends what waits, within [`FLUSH_WITHIN`], and ends the thread; says so if not all could be sent.
-    pub async fn close(self) {
+    /// Sends what waits, within [`FLUSH_WITHIN`], and ends the thread; says so if not all could be sent. What was counted in
+    /// all.
+    pub async fn close(self) -> Counts {
         let before = self.counts();
         self.closing.send_replace(true);
         let Self { queue, counters, closing: _closing, done, .. } = self;
         drop(queue);
         let is_done = timeout(FLUSH_WITHIN, done).await.is_ok();
-        let failed = counters.read().failed - before.failed;
+        let counts = counters.read();
+        let failed = counts.failed - before.failed;
         if !is_done || failed > 0 {
             let waiting = counters.waiting.load(Ordering::Relaxed);
-            tracing::warn!(failed, waiting, within = ?FLUSH_WITHIN, "spans were not exported: the collector did not take them");
+            tracing::warn!(
+                failed,
+                waiting,
+                within = ?FLUSH_WITHIN,
+                "spans were not exported: the OpenTelemetry collector did not take them before the end"
+            );
         }
+        counts
     }
 }

@@ -83,7 +83,7 @@ impl Exporting {
     /// Sends what waits, within a bound.
     pub(crate) async fn close(self) {
         if let Some((exporter, _)) = self.to {
-            exporter.close().await;
+            let _counts = exporter.close().await;
         }
     }
 }
