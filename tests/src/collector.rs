@@ -235,7 +235,7 @@ impl Installation {
     /// The same with the binary that has the feature `otel`.
     #[must_use]
     pub fn of_feature_otel(mut self) -> Self {
-        self.program = "runlet-otel";
+        self.program = "runlet-with-otel";
         self
     }
 

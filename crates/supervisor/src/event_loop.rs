@@ -174,7 +174,7 @@ fn new_core(
         durable,
         ended: Ended::default(),
         metrics: Metrics::default(),
-        export: Exporting::start(config.export.clone())?,
+        export: Exporting::start(&config.export)?,
         loop_queue: loop_queue.clone(),
         phase: Phase::Accepting,
         fresh: None,

@@ -16,7 +16,7 @@ use crate::run_record::RunRecord;
 const WANTED: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 /// What the environment says of the export of traces.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Export {
     /// The variable that asks for one.
     wanted: Option<&'static str>,
@@ -41,7 +41,7 @@ impl Export {
 pub(crate) struct Exporting;
 
 impl Exporting {
-    pub(crate) fn start(export: Export) -> Result<Self, ExportError> {
+    pub(crate) fn start(export: &Export) -> Result<Self, ExportError> {
         if let Some(variable) = export.wanted {
             tracing::warn!(
                 "{variable} is set, and nothing will be exported: this runlet is built without OpenTelemetry export; \
@@ -60,12 +60,19 @@ impl Exporting {
 }
 
 /// Of a trace: whether it is exported.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Recorded;
+#[derive(Debug, Default)]
+pub(crate) struct Recorded(());
+
+impl Recorded {
+    /// It is not.
+    const fn stays_so(&mut self) {
+        self.0 = ();
+    }
+}
 
 /// Of a span: what is exported beside what is shown.
 #[derive(Debug, Default)]
-pub(crate) struct Facts;
+pub(crate) struct Facts(());
 
 impl Facts {
     pub(crate) const fn bytes(&self) -> usize {
@@ -74,8 +81,8 @@ impl Facts {
 }
 
 impl Core {
-    pub(crate) const fn place_in_trace(&self, record: &RunRecord) {
-        let Recorded = record.trace.recorded;
+    pub(crate) const fn place_in_trace(&self, record: &mut RunRecord) {
+        record.trace.recorded.stays_so();
     }
 
     pub(crate) const fn export_begin(&self, _id: AttemptId) {}

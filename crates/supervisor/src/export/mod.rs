@@ -61,13 +61,13 @@ pub(crate) struct Exporting {
 }
 
 impl Exporting {
-    pub(crate) fn start(export: Export) -> Result<Self, ExportError> {
-        let to = match export.settings {
+    pub(crate) fn start(export: &Export) -> Result<Self, ExportError> {
+        let to = match &export.settings {
             None => None,
             Some(settings) => {
-                let exporter = Exporter::start(&settings)?;
+                let exporter = Exporter::start(settings)?;
                 tracing::info!(collector = settings.host(), "traces of runs are exported");
-                Some((exporter, settings))
+                Some((exporter, Arc::clone(settings)))
             }
         };
         Ok(Self { to, too_many: 0 })
@@ -114,7 +114,7 @@ struct Known {
 struct Asked {
     method: Box<str>,
     address: Box<str>,
-    port: Option<u16>,
+    port: u16,
 }
 
 impl Facts {
@@ -134,20 +134,8 @@ impl Facts {
 
 impl Asked {
     fn of(fetch: &FetchCall) -> Self {
-        let (scheme, rest) = fetch.url.split_once("://").unwrap_or(("", &fetch.url));
-        let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        // Colons stand in the address of IPv6, too, which stands in brackets.
-        let (address, port) = match host.rsplit_once(':') {
-            Some((address, port)) if !port.contains(']') => (address, port.parse().ok()),
-            Some(_) | None => (host, None),
-        };
-        let default = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
-        Self {
-            method: fetch.method.as_str().into(),
-            address: address.trim_matches(['[', ']']).to_ascii_lowercase().into(),
-            port: port.or(Some(default)),
-        }
+        let (address, port) = fetch.server();
+        Self { method: fetch.method.as_str().into(), address: address.into(), port }
     }
 }
 
@@ -221,46 +209,5 @@ impl Core {
         }
         let span: &mut Span = trace.open_mut(id.block, id.attempt, call)?;
         Some(span.facts.known())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use runlet_proto::call::BodyAs;
-
-    use super::*;
-
-    fn asked(url: &str) -> (String, Option<u16>) {
-        let fetch = FetchCall {
-            method: "GET".to_owned(),
-            url: url.to_owned(),
-            literal_hosts: Vec::new(),
-            headers: Vec::new(),
-            body: None,
-            timeout_ms: 0,
-            connect_timeout_ms: 0,
-            redirects_max: 0,
-            body_bytes_max: 0,
-            tls_verify: true,
-            ca_file: None,
-            encoding: None,
-            body_as: BodyAs::Auto,
-        };
-        let asked = Asked::of(&fetch);
-        (asked.address.into(), asked.port)
-    }
-
-    #[test]
-    fn of_a_url_the_host_and_the_port_are_told_and_nothing_else() {
-        for (url, address, port) in [
-            ("http://example.org", "example.org", 80),
-            ("HTTPS://EXAMPLE.org/path?token=1", "example.org", 443),
-            ("http://user:word@example.org:8080#x", "example.org", 8080),
-            ("https://[::1]/x:1", "::1", 443),
-            ("https://[2001:db8::1]:4000?a@b", "2001:db8::1", 4000),
-            ("http://127.0.0.1:81\\x", "127.0.0.1", 81),
-        ] {
-            assert_eq!(asked(url), (address.to_owned(), Some(port)), "{url}");
-        }
     }
 }

@@ -266,9 +266,7 @@ fn asked(asks: &Asked, attributes: &mut Vec<(&'static str, Value)>) -> String {
     let method = known_method(&asks.method);
     attributes.push(("http.request.method", method.into()));
     attributes.push(("server.address", asks.address.to_string().into()));
-    if let Some(port) = asks.port {
-        attributes.push(("server.port", port.into()));
-    }
+    attributes.push(("server.port", asks.port.into()));
     if method == OTHER { "HTTP".to_owned() } else { method.to_owned() }
 }
 
