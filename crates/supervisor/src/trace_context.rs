@@ -224,6 +224,16 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_is_taken_up_knows_whether_its_trace_is_its_own() {
+        let own = format!("00-0af7651916cd43dd8448eb211c80319c-{:016x}-01", root_span_id(RUN));
+        for (text, is_own) in [(own.as_str(), true), (VALID, false)] {
+            let context = TraceContext::from_journal(text, RUN).expect("it is valid");
+            assert_eq!((context.is_own(), context.parent(RUN).as_str()), (is_own, text));
+        }
+        assert!(TraceContext::from_journal(&own, RunId::from_u128(1)).is_some_and(|context| !context.is_own()));
+    }
+
+    #[test]
     fn a_state_is_bounded_and_valid_or_not_there() {
         let state = |text: &str| read_state([text].into_iter());
         for text in ["a", "A=1", "a=", "a=b=c", "a=1,a=2", "ä=1", "a=\u{7f}"] {
