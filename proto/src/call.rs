@@ -62,7 +62,7 @@ impl Call {
 /// Host and port of a URL, cut out without judging the rest: this is a label, not a check.
 fn host_of(url: &str) -> &str {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = after_scheme.split(['/', '?', '#']).next().unwrap_or(after_scheme);
+    let authority = after_scheme.split(['/', '?', '#', '\\']).next().unwrap_or(after_scheme);
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
@@ -136,6 +136,23 @@ pub struct FetchCall {
     pub body_as: BodyAs,
 }
 
+impl FetchCall {
+    /// Whom it asks: host, in lower case and without brackets, and port. Like [`Call::in_words`] a label, cut out without
+    /// judging the rest.
+    #[must_use]
+    pub fn server(&self) -> (String, u16) {
+        let host = host_of(&self.url);
+        // Colons stand in an address of IPv6, too, which stands in brackets.
+        let (host, port) = match host.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
+            Some(_) | None => (host, None),
+        };
+        let is_https = self.url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"));
+        let default = if is_https { 443 } else { 80 };
+        (host.trim_matches(['[', ']']).to_ascii_lowercase(), port.unwrap_or(default))
+    }
+}
+
 /// How a response body is to be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -193,5 +210,44 @@ impl Body {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(url: &str) -> (String, u16) {
+        let fetch = FetchCall {
+            method: "GET".to_owned(),
+            url: url.to_owned(),
+            literal_hosts: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+            timeout_ms: 0,
+            connect_timeout_ms: 0,
+            redirects_max: 0,
+            body_bytes_max: 0,
+            tls_verify: true,
+            ca_file: None,
+            encoding: None,
+            body_as: BodyAs::Auto,
+        };
+        fetch.server()
+    }
+
+    #[test]
+    fn of_a_url_host_and_port_are_told_and_nothing_else() {
+        for (url, host, port) in [
+            ("http://example.org", "example.org", 80),
+            ("HTTPS://EXAMPLE.org/path?token=1", "example.org", 443),
+            ("http://user:word@example.org:8080#x", "example.org", 8080),
+            ("https://[::1]/x:1", "::1", 443),
+            ("https://[2001:db8::1]:4000?a@b", "2001:db8::1", 4000),
+            ("http://127.0.0.1:81\\word", "127.0.0.1", 81),
+            ("", "", 80),
+        ] {
+            assert_eq!(server(url), (host.to_owned(), port), "{url}");
+        }
     }
 }

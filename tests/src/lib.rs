@@ -3,6 +3,7 @@
 
 pub mod certificate;
 pub mod cgroup;
+pub mod collector;
 pub mod exposition;
 pub mod http;
 pub mod process;

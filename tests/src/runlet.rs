@@ -42,7 +42,9 @@ pub mod code {
 pub struct Installation {
     folder: TempDir,
     cgroup: Result<Group, String>,
-    environment: Vec<(&'static str, OsString)>,
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    /// The binary of this workspace that is run.
+    pub(crate) program: &'static str,
     user: Option<u32>,
 }
 
@@ -67,7 +69,7 @@ impl Installation {
         let folder = tempfile::Builder::new().prefix("runlet-test-").tempdir().expect("a temporary folder");
         let name = folder.path().file_name().and_then(OsStr::to_str).expect("a temporary path is text");
         let cgroup = Group::make(name);
-        Self { folder, cgroup, environment: Vec::new(), user: None }
+        Self { folder, cgroup, environment: Vec::new(), program: "runlet", user: None }
     }
 
     /// The control group that its supervisors and its doctor are told to make theirs in, where this host has one for it.
@@ -143,7 +145,7 @@ impl Installation {
     /// `runlet ARGUMENTS` in this installation and in no other: nothing of the caller's environment but `PATH`.
     #[must_use]
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(built(self.program));
         command.args(arguments).current_dir(self.folder()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
         command.env("RUNLET_STATE", self.state()).env("RUNLET_SOCKET", self.socket());

@@ -70,25 +70,40 @@ pub struct Page {
     pub content_type: &'static str,
     /// The body.
     pub body: Bytes,
+    /// Further header fields.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 impl Page {
+    /// 200 with this type and body.
+    #[must_use]
+    pub fn of(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { status: 200, content_type, body: body.into(), headers: Vec::new() }
+    }
+
     /// 200 with HTML.
     #[must_use]
     pub fn html(text: impl Into<Bytes>) -> Self {
-        Self { status: 200, content_type: "text/html; charset=utf-8", body: text.into() }
+        Self::of("text/html; charset=utf-8", text)
     }
 
     /// 200 with JSON.
     #[must_use]
     pub fn json(text: impl Into<Bytes>) -> Self {
-        Self { status: 200, content_type: "application/json", body: text.into() }
+        Self::of("application/json", text)
     }
 
     /// The same with another status.
     #[must_use]
     pub fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
+    }
+
+    /// The same with one more header field.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
     }
 }
 
@@ -250,7 +265,10 @@ async fn answer(
             page
         }
     };
-    let response = Response::builder().status(page.status).header("content-type", page.content_type);
+    let mut response = Response::builder().status(page.status).header("content-type", page.content_type);
+    for (name, value) in page.headers {
+        response = response.header(name, value);
+    }
     Ok(response.body(Full::new(page.body)).expect("a status and a header that a test wrote"))
 }
 

@@ -49,6 +49,12 @@ impl Clock {
         (self.origin_unix_us + time.0) / 1_000
     }
 
+    /// A kernel time in nanoseconds since the Unix epoch, as precise as it is.
+    #[cfg(feature = "otel")]
+    pub(crate) const fn unix_ns(&self, time: Time) -> u64 {
+        (self.origin_unix_us + time.0).saturating_mul(1_000)
+    }
+
     /// The kernel's time at so many milliseconds since the Unix epoch; what is before its beginning is its beginning.
     pub(crate) const fn of_unix_ms(&self, unix_ms: u64) -> Time {
         Time(unix_ms.saturating_mul(1_000).saturating_sub(self.origin_unix_us))

@@ -9,6 +9,7 @@ use std::time::Duration;
 use runlet_ipc::Manager;
 use runlet_proto::worker::Confinement;
 
+use crate::export::Export;
 use crate::heavy::cgroup::Choice;
 use crate::limits;
 use crate::programs::AllowProgram;
@@ -51,6 +52,8 @@ pub struct Config {
     pub log_level: String,
     /// Has other lines logged from now on.
     pub set_log_level: Option<fn(&str)>,
+    /// Where traces are exported to.
+    pub export: Export,
     /// Called when the last live run has ended and nothing is to be done: gives freed memory back to the system.
     pub release_memory: Option<fn()>,
 }
@@ -77,6 +80,7 @@ impl Config {
             reload: None,
             log_level: String::new(),
             set_log_level: None,
+            export: Export::default(),
             release_memory: None,
         }
     }

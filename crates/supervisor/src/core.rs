@@ -13,6 +13,7 @@ use crate::attempt::Attempts;
 use crate::children::Children;
 use crate::clock::Clock;
 use crate::durable::Durable;
+use crate::export::Exporting;
 use crate::heavy::workers::Workers;
 use crate::history::History;
 use crate::inbound::{ConnectionId, Inbound};
@@ -62,6 +63,7 @@ pub(crate) struct Core {
     pub(crate) durable: Durable,
     pub(crate) ended: Ended,
     pub(crate) metrics: Metrics,
+    pub(crate) export: Exporting,
     /// Where calls under way send their answers.
     pub(crate) loop_queue: mpsc::Sender<Inbound>,
     pub(crate) phase: Phase,

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::{Core, Ended, Phase};
 use crate::durable::{self, Durable};
+use crate::export::{ExportError, Exporting};
 use crate::heavy::workers::Workers;
 use crate::heavy::{cgroup, leftovers};
 use crate::history::History;
@@ -55,6 +56,9 @@ pub enum Error {
     /// A program that is allowed cannot be run.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// Traces cannot be exported as the environment asks for.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 /// Runs a supervisor until SIGTERM or SIGINT, and then until its live runs have ended or `config.drain` is over; a second
@@ -172,6 +176,7 @@ fn new_core(
         durable,
         ended: Ended::default(),
         metrics: Metrics::default(),
+        export: Exporting::start(&config.export)?,
         loop_queue: loop_queue.clone(),
         phase: Phase::Accepting,
         fresh: None,
@@ -247,6 +252,7 @@ impl EventLoop {
         self.stop_the_rest();
         self.core.end_workers();
         self.flush().await;
+        self.core.export.close().await;
         let failure = self.core.durable.failure().map(str::to_owned);
         if failure.is_none() {
             // The writer may be about to tell the loop something.

@@ -54,6 +54,7 @@ impl Core {
 
     /// A call was answered. The attempt is woken if it waits; if it computes, it finds the answer when it stops.
     pub(crate) fn answered(&mut self, attempt: AttemptId, call: CallId, answer: Answer, held: Held) {
+        self.export_answer(attempt, call, &answer);
         let Some(active) = self.attempts.get_mut(&attempt) else { return };
         let is_paused = self.kernel.run(attempt.run).is_some_and(|run| run.state == RunState::Paused);
         if let Some(record) = self.runs.get_mut(&attempt.run)

@@ -13,6 +13,8 @@ mod core;
 mod durable;
 mod event_loop;
 mod execute;
+#[cfg_attr(not(feature = "otel"), path = "export/absent.rs")]
+mod export;
 mod heavy;
 mod history;
 mod inbound;
@@ -38,6 +40,7 @@ mod trace_context;
 
 pub use config::Config;
 pub use event_loop::{Error, run};
+pub use export::{Export, ExportError};
 pub use heavy::cgroup;
 pub use programs::{AllowError, AllowProgram, ProgramError};
 pub use runlet_journal::Retention;

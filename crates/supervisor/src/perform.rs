@@ -98,6 +98,7 @@ impl Core {
             self.send(follower, Reply::LogEnd);
         }
         self.trace_run_ended(&mut record.trace, &control_block);
+        self.export_run(&control_block, &record);
         self.history.remember(control_block, record);
     }
 

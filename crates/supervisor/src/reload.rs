@@ -68,6 +68,7 @@ fn needs_restart(current: &Config, fresh: &Config) -> Vec<&'static str> {
         reload: _,
         log_level: _,
         set_log_level: _,
+        export: _,
         release_memory: _,
     } = current;
     [

@@ -12,6 +12,7 @@ use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::ids::{Attempt, BlockIndex, RunId};
 
 use crate::core::Core;
+use crate::export::{Facts, Recorded};
 use crate::inbound::AttemptId;
 use crate::limits::{TRACE_SPANS_MAX, TRACE_TEXT_BYTES_MAX};
 use crate::run_record::RequestId;
@@ -22,6 +23,8 @@ use crate::trace_context::TraceContext;
 pub(crate) struct Trace {
     /// The trace of its caller that the run is part of.
     pub(crate) context: Option<Box<TraceContext>>,
+    /// Whether it is exported.
+    pub(crate) recorded: Recorded,
     spans: VecDeque<Span>,
     dropped: u64,
     /// Requests that are told of what begins and ends.
@@ -30,18 +33,21 @@ pub(crate) struct Trace {
     news: Vec<u64>,
 }
 
+/// An attempt, or a call that it made.
 #[derive(Debug)]
-struct Span {
-    block: BlockIndex,
-    attempt: Attempt,
+pub(crate) struct Span {
+    pub(crate) block: BlockIndex,
+    pub(crate) attempt: Attempt,
     /// The call and what it is in words; of an attempt, none.
-    call: Option<(CallId, Box<str>)>,
-    began: Time,
+    pub(crate) call: Option<(CallId, Box<str>)>,
+    pub(crate) began: Time,
     /// By which others know it; 0 if the run is part of no trace of theirs.
-    id: u64,
+    pub(crate) id: u64,
     /// Of an attempt in a worker that has ended: when the worker began with it.
-    handed_over: Option<Time>,
-    ended: Option<(Time, TraceOutcome)>,
+    pub(crate) handed_over: Option<Time>,
+    pub(crate) ended: Option<(Time, TraceOutcome)>,
+    /// What is exported besides.
+    pub(crate) facts: Facts,
 }
 
 impl Trace {
@@ -50,7 +56,16 @@ impl Trace {
         let is_open = |span: &Span| span.is_open(block, attempt) && span.call.is_none();
         if !self.spans.iter().any(is_open) {
             let id = self.span_id(random);
-            self.begin(Span { block, attempt, call: None, began: now, id, handed_over: None, ended: None });
+            self.begin(Span {
+                block,
+                attempt,
+                call: None,
+                began: now,
+                id,
+                handed_over: None,
+                ended: None,
+                facts: Facts::default(),
+            });
         }
     }
 
@@ -58,7 +73,16 @@ impl Trace {
         let AttemptId { block, attempt, .. } = id;
         let call = Some((call, cut(words).into_boxed_str()));
         let id = self.span_id(random);
-        self.begin(Span { block, attempt, call, began: now, id, handed_over: None, ended: None });
+        self.begin(Span {
+            block,
+            attempt,
+            call,
+            began: now,
+            id,
+            handed_over: None,
+            ended: None,
+            facts: Facts::default(),
+        });
     }
 
     fn span_id(&self, random: u64) -> u64 {
@@ -79,6 +103,20 @@ impl Trace {
         if let Some(span) = self.spans.iter().rev().find(is_it) {
             context.add_to(headers, span.id);
         }
+    }
+
+    /// An attempt or a call that has not ended.
+    #[cfg(feature = "otel")]
+    pub(crate) fn open_mut(&mut self, block: BlockIndex, attempt: Attempt, call: Option<CallId>) -> Option<&mut Span> {
+        let is_it =
+            |span: &&mut Span| span.is_open(block, attempt) && span.call.as_ref().map(|(open, _)| *open) == call;
+        self.spans.iter_mut().rev().find(is_it)
+    }
+
+    /// What is kept, oldest first.
+    #[cfg(feature = "otel")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Span> {
+        self.spans.iter()
     }
 
     fn begin(&mut self, span: Span) {
@@ -177,7 +215,7 @@ impl Trace {
                 )) => words.len(),
                 Some((_, TraceOutcome::Completed | TraceOutcome::Skipped | TraceOutcome::GivenUp)) | None => 0,
             };
-            size_of::<Span>() + words + outcome
+            size_of::<Span>() + words + outcome + span.facts.bytes()
         };
         self.spans.iter().map(text).sum::<usize>() + self.context.as_ref().map_or(0, |context| context.bytes())
     }
@@ -228,6 +266,7 @@ impl Core {
     pub(crate) fn trace_begin(&mut self, id: AttemptId) {
         let random = self.run_ids.next_random();
         self.trace(id.run, |trace, now| trace.begin_block(now, random, id.block, id.attempt));
+        self.export_begin(id);
         self.measure_begin(id.run);
     }
 
@@ -235,6 +274,7 @@ impl Core {
     pub(crate) fn trace_call(&mut self, id: AttemptId, call: CallId, made: &Call) {
         let random = self.run_ids.next_random();
         self.trace(id.run, |trace, now| trace.begin_call(now, random, id, call, made.in_words()));
+        self.export_call(id, call, made);
     }
 
     /// A call is answered.
@@ -252,6 +292,7 @@ impl Core {
     /// An attempt ends by itself, or with its worker.
     pub(crate) fn trace_end(&mut self, id: AttemptId, result: Result<&Outcome, &Failure>) {
         self.measure_end(id);
+        self.export_failure(id, result.err());
         let outcome = match result {
             Ok(Outcome::Completed(_)) => TraceOutcome::Completed,
             Ok(Outcome::Skipped) => TraceOutcome::Skipped,
@@ -266,10 +307,12 @@ impl Core {
         let run = self.kernel.run(id.run);
         let block = run.and_then(|run| run.blocks.get(id.block.as_usize()));
         let failure = block.and_then(|block| block.failure.as_deref()).filter(|failure| failure.code != "cancelled");
-        let outcome = match failure {
+        let failure = failure.cloned();
+        let outcome = match &failure {
             Some(failure) => TraceOutcome::Failed(failure.message.clone()),
             None => run.map_or(TraceOutcome::GivenUp, given_up),
         };
+        self.export_failure(id, failure.as_ref());
         self.trace(id.run, |trace, now| trace.end_block(now, id.block, id.attempt, &outcome));
     }
 

@@ -3,6 +3,7 @@
 //!
 //! A run whose caller names no trace has none: an id that nobody else knows would only make requests longer.
 
+use runlet_proto::ids::RunId;
 use runlet_proto::trace::TracePlace;
 
 use crate::limits::{TRACE_STATE_BYTES_MAX, TRACE_STATE_MEMBERS_MAX};
@@ -19,13 +20,14 @@ const LONG_MEMBER_BYTES: usize = 128;
 /// Where a run stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TraceContext {
-    trace_id: u128,
-    /// The span of the caller.
-    parent_id: u64,
-    /// Whether the caller keeps what it measures. Other flags are not known here and are not passed on.
-    sampled: bool,
+    pub(crate) trace_id: u128,
+    /// The span of the caller; 0 if the trace is the run's own.
+    pub(crate) parent_id: u64,
+    /// Whether the caller keeps what it measures; where traces are exported, whether this one is. Other flags are not known
+    /// here and are not passed on.
+    pub(crate) sampled: bool,
     /// What others have to say to each other; empty if nothing.
-    state: String,
+    pub(crate) state: String,
 }
 
 impl TraceContext {
@@ -56,6 +58,24 @@ impl TraceContext {
         valid.then(|| Self { trace_id, parent_id, sampled: flags & 1 == 1, state: String::new() })
     }
 
+    /// A trace that begins with the run.
+    #[cfg(feature = "otel")]
+    pub(crate) const fn own(trace_id: u128) -> Self {
+        Self { trace_id, parent_id: 0, sampled: false, state: String::new() }
+    }
+
+    /// From what [`Self::parent`] made.
+    pub(crate) fn from_journal(text: &str, run: RunId) -> Option<Self> {
+        let context = Self::from_parent(text)?;
+        let is_own = context.parent_id == root_span_id(run);
+        Some(if is_own { Self { parent_id: 0, ..context } } else { context })
+    }
+
+    /// Whether the trace began with the run.
+    pub(crate) const fn is_own(&self) -> bool {
+        self.parent_id == 0
+    }
+
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Self>() + self.state.len()
@@ -66,9 +86,9 @@ impl TraceContext {
         format!("{:032x}", self.trace_id)
     }
 
-    /// The `traceparent` that came with the run, in the words of version 00.
-    pub(crate) fn parent(&self) -> String {
-        self.parent_of(self.parent_id)
+    /// The `traceparent` that came with the run, in the words of version 00; of a trace of its own, the run's span.
+    pub(crate) fn parent(&self, run: RunId) -> String {
+        self.parent_of(if self.is_own() { root_span_id(run) } else { self.parent_id })
     }
 
     /// Adds to the header fields of a fetch whose span is `span_id`. A definition that sets `traceparent` itself has decided
@@ -93,6 +113,12 @@ impl TraceContext {
     fn parent_of(&self, span_id: u64) -> String {
         format!("00-{:032x}-{span_id:016x}-{:02x}", self.trace_id, u8::from(self.sampled))
     }
+}
+
+/// Id of the span of a run itself: the half of its id that is random, so that a supervisor that takes it up knows it.
+pub(crate) const fn root_span_id(run: RunId) -> u64 {
+    // The first bit of this half is set in every UUID (RFC 9562, section 4.1).
+    run.as_u128() as u64
 }
 
 /// Exactly so many digits, and lower-case ones: anything else is another language (section 3.2.2).
@@ -141,6 +167,7 @@ fn is_member(member: &str) -> bool {
 mod tests {
     use super::*;
 
+    const RUN: RunId = RunId::from_u128(0x0193_2c07_1f3e_7abc_8def_0123_4567_89ab);
     const VALID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     fn headers(fields: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -152,7 +179,7 @@ mod tests {
         let context = TraceContext::from_headers(&headers(&[(PARENT, VALID), (STATE, "a=1, b@c=2"), (STATE, "d=3")]));
         let context = context.expect("it is valid");
         assert_eq!(context.id_text(), "0af7651916cd43dd8448eb211c80319c");
-        assert_eq!(context.parent(), VALID);
+        assert_eq!(context.parent(RUN), VALID);
         let mut sent = headers(&[("accept", "*/*")]);
         context.add_to(&mut sent, 0x1f);
         assert_eq!(sent[1], (PARENT.to_owned(), "00-0af7651916cd43dd8448eb211c80319c-000000000000001f-01".to_owned()));
@@ -193,7 +220,17 @@ mod tests {
     fn a_later_version_is_read_as_far_as_it_is_known() {
         let text = "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-fe-what-comes";
         let context = TraceContext::from_parent(text).expect("its beginning is known");
-        assert_eq!(context.parent(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00");
+        assert_eq!(context.parent(RUN), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00");
+    }
+
+    #[test]
+    fn a_run_that_is_taken_up_knows_whether_its_trace_is_its_own() {
+        let own = format!("00-0af7651916cd43dd8448eb211c80319c-{:016x}-01", root_span_id(RUN));
+        for (text, is_own) in [(own.as_str(), true), (VALID, false)] {
+            let context = TraceContext::from_journal(text, RUN).expect("it is valid");
+            assert_eq!((context.is_own(), context.parent(RUN).as_str()), (is_own, text));
+        }
+        assert!(TraceContext::from_journal(&own, RunId::from_u128(1)).is_some_and(|context| !context.is_own()));
     }
 
     #[test]

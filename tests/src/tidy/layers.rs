@@ -77,6 +77,12 @@ const LAYERS: &[Layer] = &[
         paths_never: &["std::net", "std::env", "std::process"],
     },
     Layer {
+        package: "runlet-otel",
+        ours: &[],
+        never: &["opentelemetry", "opentelemetry_sdk", "opentelemetry-otlp", "nix", "redis", "rusqlite", "serde_json"],
+        paths_never: &["UnixStream", "std::process", "std::env"],
+    },
+    Layer {
         package: "runlet-supervisor",
         ours: &[
             "runlet-proto",
@@ -86,6 +92,7 @@ const LAYERS: &[Layer] = &[
             "runlet-fetch",
             "runlet-blocks",
             "runlet-journal",
+            "runlet-otel",
         ],
         never: &["hyper", "axum", "clap", "reqwest", "bincode"],
         paths_never: &["TcpListener"],

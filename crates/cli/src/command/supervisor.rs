@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use runlet_ipc::BindError;
-use runlet_supervisor::{Config, Error};
+use runlet_supervisor::{Config, Error, Export};
 
 use super::CommandError;
 use crate::args::{Command, Supervisor};
@@ -22,6 +22,7 @@ pub(crate) fn perform(args: Supervisor) -> Result<ExitCode, CommandError> {
     logging::start(&args.log);
     runlet_worker::turns::take_short_ones();
     let mut config = config(args);
+    config.export = Export::from_environment().map_err(|error| explained(&error.into()))?;
     config.passed = passed;
     config.manager = service::manager();
     runlet_supervisor::run(config, child::say_ready).map_err(|error| explained(&error))?;
@@ -76,6 +77,10 @@ fn explained(error: &Error) -> CommandError {
         }
         Error::Groups(_) => {
             let help = "--cgroup or RUNLET_CGROUP names it: `auto` takes the one that was delegated, `off` none; `runlet doctor` looks at one";
+            return CommandError::Usage { message, help: Some(help.to_owned()) };
+        }
+        Error::Export(_) => {
+            let help = "without OTEL_EXPORTER_OTLP_ENDPOINT, or with OTEL_SDK_DISABLED=true, nothing is exported";
             return CommandError::Usage { message, help: Some(help.to_owned()) };
         }
         Error::Runtime(_) => None,

@@ -109,9 +109,10 @@ impl Core {
         record.writing = Writing::Written(0);
         record.key = open.began.key;
         record.log.restore(&open.log);
-        record.trace.context = context_of(open.began.traceparent.as_deref(), &input).map(Box::new);
+        record.trace.context = context_of(open.began.traceparent.as_deref(), run, &input).map(Box::new);
         // How long it waited for its turn was told by the supervisor that began it.
         record.has_begun = true;
+        self.place_in_trace(&mut record);
         self.runs.insert(run, record);
         let restored = Some(Box::new(Restored { created_at, paused: open.paused, blocks }));
         let priority = Priority::new(open.priority);
@@ -138,8 +139,8 @@ impl Core {
 }
 
 /// The trace a run is part of. What others say to each other in it stands in the request that began the run.
-fn context_of(traceparent: Option<&str>, input: &Payload) -> Option<TraceContext> {
-    let context = TraceContext::from_parent(traceparent?)?;
+fn context_of(traceparent: Option<&str>, run: RunId, input: &Payload) -> Option<TraceContext> {
+    let context = TraceContext::from_journal(traceparent?, run)?;
     match input {
         Payload::Hook(hook) => TraceContext::from_headers(&hook.headers).or(Some(context)),
         Payload::Json(_) | Payload::Reply(_) => Some(context),

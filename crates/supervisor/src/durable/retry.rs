@@ -72,6 +72,7 @@ impl Core {
         let mut record = RunRecord::new(program);
         record.writing = Writing::Written(0);
         record.retry_of = Some(stored.began.run);
+        self.place_in_trace(&mut record);
         self.runs.insert(run, record);
         let restored = Some(Box::new(Restored { created_at: self.clock.now(), paused: false, blocks }));
         let priority = Priority::new(stored.priority);
@@ -164,6 +165,7 @@ impl Core {
         let mut record = RunRecord::new(program);
         record.writing = Writing::Written(0);
         record.handles = Some(failed);
+        self.place_in_trace(&mut record);
         self.runs.insert(run, record);
         let input = Payload::json(control_block);
         let submit = Submit { run, plan, input, priority: None, observe: false, record: true, restored: None };

@@ -45,7 +45,7 @@ pub(super) fn began(
         waited_for: record.waiters.iter().any(|waiter| waiter.stop_on_disconnect),
         key: record.key,
         retry_of: record.retry_of,
-        traceparent: record.trace.context.as_ref().map(|context| context.parent()),
+        traceparent: record.trace.context.as_ref().map(|context| context.parent(run.id)),
     })
 }
 

@@ -32,6 +32,7 @@ impl Core {
         families.extend(of_kernel(&self.kernel.counts(), self.live_by_state()));
         families.extend(of_workers(self.workers.numbers()));
         families.extend(of_journal(&self.durable.journal().stats(), self.durable.unwritten));
+        families.extend(of_export(self.export.counts()));
         let inbound = self.loop_queue.max_capacity() - self.loop_queue.capacity();
         families.push(gauge("runlet_pool_threads", "Threads of the light pool", self.pool.threads() as u64));
         families.push(gauge("runlet_inbound_messages", "Messages that wait for the supervisor's loop", inbound as u64));
@@ -159,6 +160,24 @@ fn of_journal(stats: &Stats, unwritten: u64) -> Vec<MetricFamily> {
             unwritten,
         ),
         gauge("runlet_journal_kept_runs", "Ended runs that the journal keeps", stats.runs_kept),
+    ]
+}
+
+/// Why spans are dropped, in the order in which the export counts them.
+const DROPS: [&str; 4] = ["queue-full", "refused", "unreachable", "too-many"];
+
+/// What became of spans that were to be exported; without an export nothing.
+fn of_export((exported, dropped): (u64, [u64; 4])) -> Vec<MetricFamily> {
+    let counter = MetricKind::Counter;
+    let samples = DROPS.iter().zip(dropped).map(|(why, count)| sample(&[("reason", why)], MetricValue::Number(count)));
+    let help = "Spans that the OpenTelemetry collector did not get, by reason";
+    vec![
+        one(
+            ("runlet_otel_spans_exported", "Spans that the OpenTelemetry collector took"),
+            (MetricUnit::None, counter),
+            exported,
+        ),
+        MetricFamily { samples: samples.collect(), ..family("runlet_otel_spans_dropped", help, counter) },
     ]
 }
 

@@ -149,7 +149,7 @@ impl Core {
     /// the loop settles. Answers the entry that is to be on disk before anybody is told of the run.
     pub(crate) fn submit(
         &mut self,
-        record: RunRecord,
+        mut record: RunRecord,
         input: Output,
         priority: Option<Priority>,
         observe: bool,
@@ -160,6 +160,7 @@ impl Core {
         let run = self.run_ids.next(self.clock.unix_ms(self.clock.now()));
         let plan = Arc::clone(&record.program.plan);
         let writes = record.writing != Writing::Never;
+        self.place_in_trace(&mut record);
         self.runs.insert(run, record);
         self.tell(Event::Submit(Submit { run, plan, input, priority, observe, record: writes, restored: None }))
             .map_err(|rejected| {
