@@ -45,7 +45,7 @@ impl Core {
         let wait = call.wait;
         let run = match self.durable.keys.get(&key, now_ms) {
             Some(run) => Ok(run),
-            None => self.begin_child(attempt, key, call).inspect(|run| self.durable.keys.note(key, *run, now_ms)),
+            None => self.begin_child(attempt, id, key, call).inspect(|run| self.durable.keys.note(key, *run, now_ms)),
         };
         match run {
             Err(failure) => Started::Answered(Answer::Failed(failure)),
@@ -91,7 +91,7 @@ impl Core {
         }
     }
 
-    fn begin_child(&mut self, attempt: AttemptId, key: Key, call: &WorkflowCall) -> Result<RunId, Failure> {
+    fn begin_child(&mut self, attempt: AttemptId, id: CallId, key: Key, call: &WorkflowCall) -> Result<RunId, Failure> {
         let program = self.registry.get(&call.workflow).map(|deployed| deployed.program.clone()).ok_or_else(|| {
             let refusal = self.unknown_workflow(&call.workflow);
             let failure = Failure::workflow("unknown-workflow", refusal.message);
@@ -114,7 +114,7 @@ impl Core {
             .map_err(|error| Failure::workflow("workflow", format!("its input is no JSON: {error}")))?;
         // If its parent is not taken up after a crash, it need not be either.
         let waited_for = call.wait && parent.is_some_and(|parent| parent.writing == Writing::AtTheEnd);
-        let context = parent.and_then(|parent| parent.trace.context.clone());
+        let context = parent.and_then(|parent| parent.trace.context_below(attempt, id));
         let mut record = RunRecord::new(program);
         record.writing = writing_of(record.program.definition.durability, waited_for);
         record.key = Some(key);

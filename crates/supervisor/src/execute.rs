@@ -167,6 +167,7 @@ impl Core {
             match self.start_call(attempt, id, call) {
                 Started::UnderWay(call) => active.calls.push(call),
                 Started::Answered(answer) => {
+                    self.export_answer(attempt, id, &answer);
                     self.trace_answer(attempt, id, answer.outcome());
                     active.answers.push_back((id, answer));
                 }

@@ -96,13 +96,22 @@ impl Trace {
 
     /// Tells whom a call asks of its place in the trace, in the header fields of its request.
     pub(crate) fn pass_on(&self, id: AttemptId, call: CallId, headers: &mut Vec<(String, String)>) {
-        let Some(context) = &self.context else { return };
+        if let (Some(context), Some(span)) = (&self.context, self.open_call(id, call)) {
+            context.add_to(headers, span.id);
+        }
+    }
+
+    /// Where a run stands that a call begins.
+    pub(crate) fn context_below(&self, id: AttemptId, call: CallId) -> Option<Box<TraceContext>> {
+        let (context, span) = (self.context.as_ref()?, self.open_call(id, call)?);
+        Some(Box::new(TraceContext { parent_id: span.id, ..(**context).clone() }))
+    }
+
+    fn open_call(&self, id: AttemptId, call: CallId) -> Option<&Span> {
         let is_it = |span: &&Span| {
             span.is_open(id.block, id.attempt) && span.call.as_ref().is_some_and(|(open, _)| *open == call)
         };
-        if let Some(span) = self.spans.iter().rev().find(is_it) {
-            context.add_to(headers, span.id);
-        }
+        self.spans.iter().rev().find(is_it)
     }
 
     /// An attempt or a call that has not ended.

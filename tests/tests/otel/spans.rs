@@ -248,3 +248,19 @@ fn a_run_that_is_taken_up_goes_on_in_the_trace_it_began() {
     assert_eq!((spans[0].trace_id.as_str(), spans[0].parent_id.as_str()), (before[0], ""), "{spans:#?}");
     assert_eq!(named(&spans, "GET")[0].span_id, after[1]);
 }
+
+#[test]
+fn a_run_that_a_block_begins_hangs_below_its_call() {
+    let collector = Collector::start();
+    let installation = Installation::new().exporting_to(&collector.url());
+    let _supervisor = installation.supervisor();
+    installation.deploy("inner", &json!([transform("one", "1")]));
+    installation.deploy("outer", &json!([{ "id": "call", "type": "workflow", "parameter": { "name": "inner" } }]));
+    assert_eq!(installation.json(&["run", "outer"])["output"], json!(1));
+    let (outer, inner) = (collector.wait_run("outer"), collector.wait_run("inner"));
+    let both = named(&outer, "workflow call");
+    let attempt = both.iter().find(|span| span.parent_id == outer[0].span_id).expect("the attempt");
+    let call = both.iter().find(|span| span.parent_id == attempt.span_id).expect("the call");
+    assert_eq!((inner[0].parent_id.as_str(), &inner[0].trace_id), (call.span_id.as_str(), &outer[0].trace_id));
+    assert_eq!((both.len(), call.kind), (2, SpanKind::Internal));
+}

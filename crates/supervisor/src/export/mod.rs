@@ -169,9 +169,13 @@ impl Core {
 
     /// An attempt has made a call.
     pub(crate) fn export_call(&mut self, id: AttemptId, call: CallId, made: &Call) {
-        let Call::Fetch(fetch) = made;
+        let asks = match made {
+            Call::Fetch(fetch) => Asked::of(fetch),
+            // It asks nobody else: its span has the span of the run that it begins below it.
+            Call::Workflow(_) => return,
+        };
         if let Some(known) = self.known(id, Some(call)) {
-            known.asks = Some(Asked::of(fetch));
+            known.asks = Some(asks);
         }
     }
 
@@ -180,6 +184,7 @@ impl Core {
         let Some(known) = self.known(id, Some(call)) else { return };
         match answer {
             Answer::Fetch(reply) => known.status = Some(reply.status),
+            Answer::Workflow { .. } => {}
             Answer::Failed(failure) => known.error = Some(failure.code.as_str().into()),
         }
     }

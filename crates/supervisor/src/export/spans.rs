@@ -192,7 +192,7 @@ impl Ended {
         Span {
             place,
             name: name.into(),
-            kind: if part.is_call { Kind::Client } else { Kind::Internal },
+            kind: if known.asks.is_some() { Kind::Client } else { Kind::Internal },
             began_ns: self.ns(part.began),
             ended_ns: self.ns(part.ended),
             attributes,
