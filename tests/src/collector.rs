@@ -121,6 +121,14 @@ impl Collector {
         self.seen.look(|seen| seen.asked.clone())
     }
 
+    /// Waits until it was asked `count` times in all.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub fn wait_asked(&self, count: usize) {
+        self.upstream.wait_asked(count);
+    }
+
     /// What it has.
     #[must_use]
     pub fn spans(&self) -> Vec<Exported> {

@@ -367,7 +367,8 @@ pub fn built(name: &str) -> PathBuf {
     let binary = profile.join(name);
     assert!(
         binary.is_file(),
-        "{} is not there: build it first with `cargo build -p {name}`, or run scripts/test",
+        "{} is not there: scripts/test builds it; all but the binary with OpenTelemetry export, \
+         `cargo build --workspace --all-targets` does",
         binary.display()
     );
     binary

@@ -48,12 +48,17 @@ impl Client {
     /// # Errors
     /// When TLS does not start.
     pub(crate) fn new(settings: &Settings) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
+        let (builder, authorities) = (reqwest::Client::builder(), settings.authorities.iter().cloned());
+        let builder = match settings.endpoint.scheme() {
+            // What the system trusts is not asked for, and need not be there.
+            "http" => builder.tls_certs_only(authorities),
+            _ => builder.tls_certs_merge(authorities),
+        };
+        let http = builder
             .user_agent(concat!("runlet/", env!("CARGO_PKG_VERSION")))
             .timeout(settings.timeout)
             .redirect(Policy::none())
             .no_proxy()
-            .tls_certs_merge(settings.authorities.iter().cloned())
             .build()?;
         let Settings { endpoint, headers, gzip, .. } = settings;
         Ok(Self { http, endpoint: endpoint.clone(), headers: headers.clone(), gzip: *gzip })
@@ -136,7 +141,7 @@ fn shown(text: &str) -> String {
 }
 
 /// An error with what it came from.
-fn causes(error: &reqwest::Error) -> String {
+pub(crate) fn causes(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

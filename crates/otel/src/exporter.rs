@@ -7,7 +7,7 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::client::Client;
+use crate::client::{Client, causes};
 use crate::delivery::Delivery;
 use crate::limits::FLUSH_WITHIN;
 use crate::settings::Settings;
@@ -17,7 +17,10 @@ use crate::span::Span;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// There is no HTTP client.
-    #[error("the HTTP client of the OpenTelemetry export cannot be built: {0}")]
+    #[error(
+        "the HTTP client of the OpenTelemetry export cannot be built: {}; a collector with TLS needs the system's \
+         certificates (ca-certificates) or a file of them in OTEL_EXPORTER_OTLP_CERTIFICATE", causes(.0)
+    )]
     Client(#[source] reqwest::Error),
     /// There is no thread, or it has no runtime.
     #[error("the thread of the OpenTelemetry export cannot be started: {0}")]
@@ -115,7 +118,6 @@ impl Exporter {
     /// # Errors
     /// [`StartError`].
     pub fn start(settings: &Settings) -> Result<Self, StartError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         // On the thread of the caller, who learns of what is wrong.
         let client = Client::new(settings).map_err(StartError::Client)?;
         let (queue, given) = mpsc::unbounded_channel();
@@ -123,12 +125,24 @@ impl Exporter {
         let (tell_done, done) = oneshot::channel();
         let counters = Arc::new(Counters::default());
         let delivery = Delivery::new(client, given, is_closing, Arc::clone(&counters), settings);
+        let (tell_begun, begun) = std::sync::mpsc::sync_channel(1);
         let work = move || {
+            // Made and dropped here: on a thread of another runtime, as the caller's may be, dropping it is a panic.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            // Nobody waits for either if the exporter was dropped.
+            let runtime = match runtime {
+                Ok(runtime) => {
+                    let _ = tell_begun.send(Ok(()));
+                    runtime
+                }
+                Err(error) => return drop(tell_begun.send(Err(error))),
+            };
             runtime.block_on(delivery.run());
-            // Nobody waits if the exporter was dropped.
             let _ = tell_done.send(());
         };
         thread::Builder::new().name("otel".to_owned()).spawn(work).map_err(StartError::Thread)?;
+        let ended = |_| Err(std::io::Error::other("it ended at once"));
+        begun.recv().unwrap_or_else(ended).map_err(StartError::Thread)?;
         Ok(Self { queue, spans_max: settings.queue_spans, counters, closing, done })
     }
 

@@ -15,6 +15,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
+use crate::client::causes;
 use crate::limits::{
     BATCH_DELAY_DEFAULT, BATCH_SPANS_DEFAULT, BATCH_SPANS_MAX, CERTIFICATE_BYTES_MAX, DURATION_MAX,
     QUEUE_SPANS_DEFAULT, QUEUE_SPANS_MAX, TIMEOUT_DEFAULT,
@@ -235,6 +236,9 @@ impl Variables<'_> {
         if certificates.is_empty() {
             return Err(unusable("there is no certificate in it".to_owned()));
         }
+        // They are looked into when a client is to trust them.
+        let trusting = reqwest::Client::builder().no_proxy().tls_certs_only(certificates.iter().cloned());
+        trusting.build().map_err(|error| unusable(causes(&error)))?;
         Ok(certificates)
     }
 

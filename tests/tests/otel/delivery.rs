@@ -8,7 +8,7 @@ use runlet_tests::exposition::Exposition;
 use runlet_tests::http;
 use runlet_tests::process::Exit;
 use runlet_tests::runlet::{Installation, code};
-use runlet_tests::upstream::{Page, Reply, Upstream};
+use runlet_tests::upstream::{Gate, Page, Reply, Upstream};
 use runlet_tests::wait::wait_until;
 use serde_json::json;
 
@@ -122,6 +122,75 @@ fn a_wrong_variable_is_refused_at_the_start_whoever_starts_it() {
         let said = &finished.stderr;
         assert!(said.contains("OTEL_EXPORTER_OTLP_TIMEOUT is `10s`") && said.contains("milliseconds"), "{said}");
     }
+}
+
+#[test]
+fn a_file_of_certificates_without_any_is_refused_at_the_start() {
+    let installation = Installation::new().exporting_to("https://localhost:1");
+    // Valid as PEM; what it says is no certificate.
+    let pem = "-----BEGIN CERTIFICATE-----\naGVsbG8gd29ybGQ=\n-----END CERTIFICATE-----\n";
+    let file = installation.write("authorities.pem", pem).display().to_string();
+    let installation = installation.with("OTEL_EXPORTER_OTLP_CERTIFICATE", &file);
+    let finished = installation.cli(&["supervisor"]);
+    finished.expect_code(code::USAGE, "a certificate that is none");
+    let said = &finished.stderr;
+    assert!(said.contains("OTEL_EXPORTER_OTLP_CERTIFICATE names") && said.contains(&file), "{said}");
+}
+
+#[test]
+fn a_system_without_certificates_exports_without_tls_and_says_what_is_amiss_with_it() {
+    let collector = Collector::start();
+    let bare = |url: &str| {
+        let installation = Installation::new().exporting_to(url);
+        let nowhere = installation.folder().join("nowhere").display().to_string();
+        installation.with("SSL_CERT_FILE", "/dev/null").with("SSL_CERT_DIR", &nowhere)
+    };
+    let installation = bare(&collector.url());
+    let _supervisor = installation.supervisor();
+    installation.deploy("sum", &json!([transform("sum", "[1, 2] | add")]));
+    installation.ok(&["run", "sum"]);
+    assert_eq!(collector.wait_run("sum").len(), 2);
+
+    let finished = bare("https://localhost:1").cli(&["supervisor"]);
+    finished.expect_code(code::USAGE, "nothing to trust");
+    let said = &finished.stderr;
+    assert!(said.contains("No CA certificates") && said.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"), "{said}");
+}
+
+#[test]
+fn spans_that_wait_hold_nothing_of_the_requests_that_began_their_runs() {
+    const BODY_BYTES: usize = 1_000_000;
+    const REQUESTS: usize = 150;
+    let gate = Gate::closed();
+    let collector = Collector::answering([Reply::Held(gate.clone(), refusal(429))]);
+    let installation = Installation::new().exporting_to(&collector.url());
+    let supervisor = installation.supervisor();
+    let (_gateway, address, admin) = installation.gateway_with_admin();
+    let take = json!({ "type": "hook", "path": "take", "methods": ["POST"] });
+    // Not written to the journal, where they would wait, too.
+    let blocks = json!([take, { "type": "response", "body": "taken" }]);
+    installation.deploy("take", &json!({ "durability": "none", "blocks": blocks }));
+    let asks = || http::request(address, "OPTIONS", "/hook/take", &[], b"").status;
+    wait_until("a route", || (asks() == 204).then_some(()));
+    let resident = || scrape(admin).value("runlet_supervisor_resident_memory_bytes", &[]).expect("a number");
+    let give = |times: usize| {
+        for _ in 0..times {
+            let answer = http::request(address, "POST", "/hook/take", &[], &vec![b'x'; BODY_BYTES]);
+            assert_eq!(answer.text(), "taken");
+        }
+    };
+    give(20);
+    collector.wait_asked(1);
+    let before = resident();
+    // They wait behind what the collector has not answered.
+    give(REQUESTS);
+    let (more, given) = (resident() - before, (REQUESTS * BODY_BYTES) as f64);
+    assert!(more < given / 2.0, "{more} bytes more for {given} bytes of requests");
+    gate.open();
+    supervisor.signal(Signal::SIGTERM);
+    assert_eq!(supervisor.wait_exit(), Exit::Code(0));
+    // Of each the run and its `response`.
+    assert_eq!(collector.spans().len(), (20 + REQUESTS) * 2);
 }
 
 #[test]

@@ -86,13 +86,14 @@ fn a_run_is_a_span_in_its_callers_trace() {
         ("http.request.method", "GET"),
         ("http.response.status_code", "201"),
         ("runlet.workflow.name", "shop"),
-        ("runlet.workflow.version", run["version"].as_str().expect("a version")),
         ("runlet.run.id", run["id"].as_str().expect("an id")),
         ("runlet.run.state", "COMPLETED"),
         ("runlet.lane", "heavy"),
     ] {
         assert_eq!(root.attribute(name), value, "{name} of {root:#?}");
     }
+    let version = run["version"].as_str().expect("a version");
+    assert!(spans.iter().all(|span| span.attribute("runlet.workflow.version") == version), "{spans:#?}");
     let of_resource = ["service.name", "telemetry.sdk.name"].map(|name| root.resource[name].as_str());
     assert_eq!(of_resource, ["shop", "runlet"]);
     let sent = &collector.asked()[0];
@@ -149,6 +150,22 @@ fn of_several_hooks_the_one_that_was_called_is_told() {
         assert_eq!(get(&running, path, None).status, 200);
         let is_it = || collector.spans().iter().any(|span| span.attribute("http.route") == route).then_some(());
         wait_until(&format!("a span of {route}"), is_it);
+    }
+}
+
+#[test]
+fn an_answer_that_something_is_wrong_is_an_error_of_the_hook() {
+    let collector = Collector::start();
+    let installation = Installation::new().exporting_to(&collector.url());
+    let running = installation.start_both();
+    for (name, status, error) in [("teapot", 418, None), ("closed", 503, Some("the hook answered 503"))] {
+        installation.deploy(name, &json!([hook(name), { "type": "response", "status": status }]));
+        assert_eq!(get(&running, &format!("/hook/{name}"), None).status, status);
+        // What is wrong with a request is no error of who says so (semantic conventions of HTTP, "Status").
+        let spans = collector.wait_run(name);
+        assert_eq!(spans[0].error.as_deref(), error, "{spans:#?}");
+        let told = ["error.type", "runlet.run.state"].map(|key| spans[0].attribute(key));
+        assert_eq!(told, [if error.is_some() { "503" } else { "" }, "COMPLETED"]);
     }
 }
 

@@ -208,6 +208,7 @@ impl Core {
 
     /// What is known of an open span, if its trace is exported.
     fn known(&mut self, id: AttemptId, call: Option<CallId>) -> Option<&mut Known> {
+        self.export.to.as_ref()?;
         let trace: &mut Trace = &mut self.runs.get_mut(&id.run)?.trace;
         if !trace.recorded.0 {
             return None;

@@ -8,7 +8,7 @@ use runlet_kernel::{Time, WorkflowControlBlock};
 use runlet_otel::{Event, Kind, Place, Span, Value};
 use runlet_proto::control::TraceOutcome;
 use runlet_proto::failure::FailureClass;
-use runlet_proto::hook::{HookRequest, Respond};
+use runlet_proto::hook::Respond;
 use runlet_proto::ids::{Attempt, BlockIndex, RunId};
 use runlet_proto::state::{Lane, RunState};
 use runlet_workflow::Definition;
@@ -21,7 +21,8 @@ use crate::run_record::RunRecord;
 use crate::trace;
 use crate::trace_context::{TraceContext, root_span_id};
 
-/// A run that has ended, as far as it is exported: copied by the loop, which makes no text of it.
+/// A run that has ended, as far as it is exported: copied by the loop, which makes no text of it. It may wait for long beside
+/// thousands of others, so that it holds nothing large.
 pub(super) struct Ended {
     run: RunId,
     definition: Arc<Definition>,
@@ -31,13 +32,23 @@ pub(super) struct Ended {
     ended: Time,
     state: RunState,
     lane: Lane,
-    /// The request that began it, and what was answered to that.
-    hook: Option<(Arc<HookRequest>, u16)>,
+    /// The request that began it, if one did.
+    hook: Option<Hooked>,
     /// Code of its failure, and the block that failed.
     error: Option<(String, Option<Arc<str>>)>,
     parts: Vec<Part>,
     /// Oldest parts that are gone.
     dropped: u64,
+}
+
+/// A request to a hook, without its path and its body.
+#[derive(Debug, Clone, Copy)]
+struct Hooked {
+    method: &'static str,
+    /// Which hook of the definition it was made to.
+    at: Option<usize>,
+    /// What was answered.
+    status: u16,
 }
 
 /// An attempt or a call.
@@ -68,7 +79,11 @@ impl Ended {
     /// Of a run whose trace is exported.
     pub(super) fn of(run: &WorkflowControlBlock<Payload>, record: &RunRecord, clock: Clock) -> Option<Self> {
         let hook = match &run.input {
-            Payload::Hook(hook) => Some((Arc::clone(hook), status(run, hook.respond))),
+            Payload::Hook(hook) => Some(Hooked {
+                method: known_method(&hook.method),
+                at: hook_at(&record.program.definition, &hook.path),
+                status: status(run, hook.respond),
+            }),
             Payload::Json(_) | Payload::Reply(_) => None,
         };
         let error = run.error.as_deref().map(|error| (error.failure.code.clone(), error.block.clone()));
@@ -125,7 +140,6 @@ impl Ended {
             state: Arc::clone(state),
         };
         let mut attributes = self.common();
-        attributes.push(("runlet.workflow.version", self.definition.version.clone().into()));
         attributes.push(("runlet.run.state", self.state.as_str().into()));
         attributes.push(("runlet.lane", lane(self.lane).into()));
         if self.dropped > 0 {
@@ -133,27 +147,39 @@ impl Ended {
         }
         let mut name = format!("run {}", self.definition.name);
         let mut kind = Kind::Internal;
-        if let Some((hook, status)) = &self.hook {
+        if let Some(Hooked { method, at, status }) = self.hook {
             kind = Kind::Server;
-            let method = known_method(&hook.method);
-            name = if method == OTHER { "HTTP".to_owned() } else { method.to_owned() };
-            if let Some(route) = route(&self.definition, hook) {
+            name = method_name(method);
+            if let Some(hook) = at.and_then(|at| hooks(&self.definition).nth(at)) {
+                let route = format!("/hook/{}", hook.path);
                 name = format!("{name} {route}");
                 attributes.push(("http.route", route.into()));
             }
             attributes.push(("http.request.method", method.into()));
-            attributes.push(("http.response.status_code", (*status).into()));
+            attributes.push(("http.response.status_code", status.into()));
         }
-        let error = self.error.as_ref().filter(|_| self.state == RunState::Failed);
-        if let Some((code, _)) = &self.error {
-            attributes.push(("error.type", code.clone().into()));
+        let (code, error) = self.root_error();
+        if let Some(code) = code {
+            attributes.push(("error.type", code.into()));
         }
-        let error = error.map(|(code, block)| match block {
-            Some(block) => format!("block `{block}` failed with `{code}`; {}", self.tells_more()),
-            None => format!("the run failed with `{code}`; {}", self.tells_more()),
-        });
         let (began_ns, ended_ns) = (self.ns(self.began), self.ns(self.ended));
         Span { place, name: name.into(), kind, began_ns, ended_ns, attributes, events: Vec::new(), error }
+    }
+
+    /// Code and words of what went wrong with the run. One that was stopped did not fail.
+    fn root_error(&self) -> (Option<String>, Option<String>) {
+        let more = self.tells_more();
+        match (&self.error, self.hook) {
+            (Some((code, _)), _) if self.state != RunState::Failed => (Some(code.clone()), None),
+            (Some((code, Some(block))), _) => {
+                (Some(code.clone()), Some(format!("block `{block}` failed with `{code}`; {more}")))
+            }
+            (Some((code, None)), _) => (Some(code.clone()), Some(format!("the run failed with `{code}`; {more}"))),
+            (None, Some(Hooked { status, .. })) if status >= 500 => {
+                (Some(status.to_string()), Some(format!("the hook answered {status}")))
+            }
+            (None, _) => (None, None),
+        }
     }
 
     fn part(&self, part: &Part, place: Place) -> Span {
@@ -205,6 +231,7 @@ impl Ended {
         let mut attributes = Vec::with_capacity(12);
         attributes.push(("runlet.run.id", self.run.to_string().into()));
         attributes.push(("runlet.workflow.name", self.definition.name.clone().into()));
+        attributes.push(("runlet.workflow.version", self.definition.version.clone().into()));
         attributes
     }
 
@@ -267,7 +294,7 @@ fn asked(asks: &Asked, attributes: &mut Vec<(&'static str, Value)>) -> String {
     attributes.push(("http.request.method", method.into()));
     attributes.push(("server.address", asks.address.to_string().into()));
     attributes.push(("server.port", asks.port.into()));
-    if method == OTHER { "HTTP".to_owned() } else { method.to_owned() }
+    method_name(method)
 }
 
 /// The method of what is none of the well-known ones (HTTP semantic conventions): their number is to be small.
@@ -280,6 +307,11 @@ fn known_method(method: &str) -> &'static str {
         .unwrap_or(OTHER)
 }
 
+/// A method as the name of a span has it.
+fn method_name(method: &str) -> String {
+    if method == OTHER { "HTTP".to_owned() } else { method.to_owned() }
+}
+
 const fn lane(lane: Lane) -> &'static str {
     match lane {
         Lane::Light => "light",
@@ -287,21 +319,19 @@ const fn lane(lane: Lane) -> &'static str {
     }
 }
 
-/// The hook's path as the definition has it, parameters by name.
-fn route(definition: &Definition, hook: &HookRequest) -> Option<String> {
-    let path = hook.path.strip_prefix("/hook/").unwrap_or(&hook.path);
+/// Which hook of a definition has this path.
+fn hook_at(definition: &Definition, path: &str) -> Option<usize> {
+    if hooks(definition).count() == 1 {
+        // The only one it can be, even if its path was written otherwise.
+        return Some(0);
+    }
+    let path = path.strip_prefix("/hook/").unwrap_or(path);
     let matches = |pattern: &str| {
-        let (mut asked, mut named) = (path.split('/'), pattern.split('/'));
-        let all = asked.by_ref().zip(named.by_ref()).all(|(asked, named)| named.starts_with(':') || asked == named);
+        let all =
+            path.split('/').zip(pattern.split('/')).all(|(asked, named)| named.starts_with(':') || asked == named);
         all && path.split('/').count() == pattern.split('/').count()
     };
-    let mut all = hooks(definition).map(|hook| hook.path.as_str());
-    let found = match (all.next(), all.next()) {
-        // The only one it can be, even if its path was written otherwise.
-        (Some(only), None) => Some(only),
-        _ => hooks(definition).map(|hook| hook.path.as_str()).find(|pattern| matches(pattern)),
-    };
-    found.map(|pattern| format!("/hook/{pattern}"))
+    hooks(definition).position(|hook| matches(&hook.path))
 }
 
 /// What the hook's client was answered.
