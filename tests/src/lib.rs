@@ -4,6 +4,7 @@
 pub mod certificate;
 pub mod cgroup;
 pub mod exposition;
+pub mod host;
 pub mod http;
 pub mod process;
 pub mod program;

@@ -35,6 +35,8 @@ pub mod code {
     pub const TIMED_OUT: i32 = 7;
     /// The run was STOPPED.
     pub const STOPPED: i32 = 8;
+    /// The journal could not be written.
+    pub const JOURNAL: i32 = 9;
 }
 
 /// A place for one test to run Runlet in: state directory, files, environment.
@@ -143,8 +145,16 @@ impl Installation {
     /// `runlet ARGUMENTS` in this installation and in no other: nothing of the caller's environment but `PATH`.
     #[must_use]
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(binary());
-        command.args(arguments).current_dir(self.folder()).env_clear();
+        let mut command = self.command_of(&binary());
+        command.args(arguments);
+        command
+    }
+
+    /// Another program in the same place.
+    #[must_use]
+    pub fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
         command.env("RUNLET_STATE", self.state()).env("RUNLET_SOCKET", self.socket());
         // An empty one, whatever this system has.
@@ -266,9 +276,6 @@ impl Installation {
     }
 
     /// Starts both and waits until hooks are served.
-    ///
-    /// # Panics
-    /// When they are not in time.
     #[must_use]
     pub fn start_both(&self) -> Running {
         self.start_both_with(&[])
