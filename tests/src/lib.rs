@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod cgroup;
 pub mod collector;
 pub mod exposition;
+pub mod host;
 pub mod http;
 pub mod process;
 pub mod program;

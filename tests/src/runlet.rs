@@ -17,25 +17,7 @@ use crate::http::{self, Answer};
 use crate::process::{Exit, Finished, Process};
 use crate::wait::{found_in_time, wait_until};
 
-/// Exit codes scenarios expect, as the README lists them.
-pub mod code {
-    /// Everything asked for was done.
-    pub const OK: i32 = 0;
-    /// The run FAILED.
-    pub const FAILED: i32 = 1;
-    /// The command line or the input makes no sense.
-    pub const USAGE: i32 = 2;
-    /// No such workflow or run.
-    pub const NOT_FOUND: i32 = 3;
-    /// A definition is not valid.
-    pub const INVALID: i32 = 4;
-    /// No supervisor answers.
-    pub const UNREACHABLE: i32 = 5;
-    /// A timeout ended the run.
-    pub const TIMED_OUT: i32 = 7;
-    /// The run was STOPPED.
-    pub const STOPPED: i32 = 8;
-}
+pub mod code;
 
 /// A place for one test to run Runlet in: state directory, files, environment.
 #[derive(Debug)]
@@ -145,8 +127,16 @@ impl Installation {
     /// `runlet ARGUMENTS` in this installation and in no other: nothing of the caller's environment but `PATH`.
     #[must_use]
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(built(self.program));
-        command.args(arguments).current_dir(self.folder()).env_clear();
+        let mut command = self.command_of(&built(self.program));
+        command.args(arguments);
+        command
+    }
+
+    /// Another program in the same place.
+    #[must_use]
+    pub fn command_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.folder());
         command.env("RUNLET_STATE", self.state()).env("RUNLET_SOCKET", self.socket());
         // An empty one, whatever this system has.
@@ -268,9 +258,6 @@ impl Installation {
     }
 
     /// Starts both and waits until hooks are served.
-    ///
-    /// # Panics
-    /// When they are not in time.
     #[must_use]
     pub fn start_both(&self) -> Running {
         self.start_both_with(&[])

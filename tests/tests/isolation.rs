@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, chown, geteuid};
+use runlet_tests::host::hostile;
 use runlet_tests::process::Process;
-use runlet_tests::runlet::{Installation, binary, built, code};
+use runlet_tests::runlet::{Installation, binary, code};
 use runlet_tests::system::tool;
 use runlet_tests::wait::wait_until;
 use serde_json::{Value, json};
@@ -218,12 +219,8 @@ fn where_namespaces_are_refused_a_worker_has_the_rest_and_the_doctor_says_so() {
 fn where_a_zygote_can_fork_no_siblings_each_worker_is_one_itself() {
     let installation = Installation::new();
     let lone = |arguments: &[&str]| {
-        let whole = installation.command(arguments);
-        let mut command = Command::new(built("runlet-hostile"));
-        command.arg("lone").arg(whole.get_program()).args(arguments);
-        command.current_dir(installation.folder()).env_clear();
-        command.envs(whole.get_envs().filter_map(|(key, value)| Some((key, value?))));
-        Process::start(&format!("runlet {} on a lone host", arguments.join(" ")), &mut command, b"")
+        let name = format!("runlet {} on a lone host", arguments.join(" "));
+        Process::start(&name, &mut hostile(&installation, "lone", arguments), b"")
     };
     let report = examined(&lone(&["doctor", "-o", "json", "--require-isolation", "0"]).finish().stdout);
     assert!(!report["layers"]["namespaces"].as_array().expect("a list").contains(&json!("pid")), "{report}");

@@ -25,6 +25,8 @@ pub(crate) enum ExitCode {
     TimedOut = 7,
     /// The run was STOPPED.
     Stopped = 8,
+    /// The supervisor ended since its journal could not be written. What was acknowledged is on disk.
+    Journal = 9,
     /// The user left with Ctrl-C before the end; the run goes on.
     Interrupted = 130,
 }

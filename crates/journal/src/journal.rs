@@ -151,7 +151,7 @@ pub struct Journal {
 #[derive(Debug)]
 struct Held {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<Option<String>>>>,
 }
 
 impl Drop for Held {
@@ -203,14 +203,12 @@ impl Journal {
         self.held.shared.collect(Box::new(answer));
     }
 
-    /// Writes what waits, copies the write-ahead log into the database, and ends the writer. Not to be called by what
-    /// [`open`] was given to hear with.
-    pub fn close(self) {
+    /// Writes what waits, copies the write-ahead log into the database, and ends the writer. Why not all of it was written, if
+    /// it was not: who was to hear of that may not listen any more. Not to be called by what [`open`] was given to hear with.
+    pub fn close(self) -> Option<String> {
         self.held.shared.close();
         let thread = self.held.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // A writer that panicked has said so on stderr, and there is nothing left to close.
-            thread.join().ok();
-        }
+        // A writer that panicked has said so on stderr, and there is nothing left to close.
+        thread?.join().unwrap_or_else(|_| Some("the journal's writer panicked".to_owned()))
     }
 }

@@ -14,6 +14,9 @@ use crate::limits::ERROR_CHARS_MAX;
 pub(crate) struct Op {
     /// What it counts for in the bytes that wait.
     pub(crate) weight: u64,
+    /// Whether it comes with the end of an open run. A run that begins with that end is not given up: the end is not, and
+    /// there are both or neither.
+    pub(crate) with_an_end: bool,
     /// Files that have to be there before it is written.
     pub(crate) files: Vec<(FileRef, Bytes)>,
     /// What is to be done.
@@ -64,17 +67,21 @@ pub(crate) struct EndedRow {
 }
 
 impl Op {
-    /// An entry, made ready.
-    pub(crate) fn prepare(weight: u64, entry: Entry) -> Self {
-        let mut keeper = Keeper::new();
-        let what = prepare(entry, &mut keeper).unwrap_or(What::Nothing);
-        Self { weight, files: keeper.into_files(), what }
+    /// The entries of one call, made ready.
+    pub(crate) fn prepare_all(entries: Vec<(Entry, u64)>) -> impl Iterator<Item = Self> {
+        let with_an_end = entries.iter().any(|(entry, _)| matches!(entry, Entry::Ended(_)));
+        entries.into_iter().map(move |(entry, weight)| {
+            let mut keeper = Keeper::new();
+            let what = prepare(entry, &mut keeper).unwrap_or(What::Nothing);
+            Self { weight, with_an_end, files: keeper.into_files(), what }
+        })
     }
 
-    /// The run that begins with it.
-    pub(crate) fn begins(&self) -> Option<RunId> {
+    /// The run that may be given up with it, since nobody has been told of it.
+    pub(crate) fn may_give_up(&self) -> Option<RunId> {
         match &self.what {
-            What::Began(began) | What::Whole(began, _) => Some(began.run),
+            What::Began(began) => Some(began.run).filter(|_| !self.with_an_end),
+            What::Whole(began, _) => Some(began.run),
             What::Nothing | What::Deployed { .. } | What::Removed { .. } | What::Change { .. } | What::Ended(_) => None,
         }
     }

@@ -67,18 +67,21 @@ impl Writer {
         }
     }
 
-    /// Writes until the journal is closed or a write fails for good.
-    pub(crate) fn run(mut self) {
+    /// Writes until the journal is closed or a write fails for good; why, if it is that.
+    pub(crate) fn run(mut self) -> Option<String> {
         // Nothing of the writer is used after a panic; but who waits for it has to hear of it.
         let worked = catch_unwind(AssertUnwindSafe(|| self.work()));
         let worked = worked.unwrap_or_else(|_| Err(Fault::Broken("the journal's writer panicked".to_owned())));
-        if let Err(Fault::Broken(why)) = worked {
-            // Nobody waits for room any more, and nothing is taken.
-            self.shared.close();
-            (self.hear)(Heard::Failed(why));
-        } else if let Err(Fault::Broken(why)) = self.store.close() {
-            (self.hear)(Heard::Failed(why));
-        }
+        let ended = match worked {
+            // What is left in the log may stay there.
+            Ok(()) | Err(Fault::Full) => self.store.close(),
+            broken @ Err(Fault::Broken(_)) => broken,
+        };
+        let Err(Fault::Broken(why)) = ended else { return None };
+        // Nobody waits for room any more, and nothing is taken.
+        self.shared.close();
+        (self.hear)(Heard::Failed(why.clone()));
+        Some(why)
     }
 
     fn work(&mut self) -> Result<(), Fault> {
@@ -127,7 +130,7 @@ impl Writer {
     fn accept(&mut self, calls: Vec<Call>) {
         for call in calls {
             self.last = call.last;
-            self.pending.extend(call.entries.into_iter().map(|(entry, weight)| Op::prepare(weight, entry)));
+            self.pending.extend(Op::prepare_all(call.entries));
         }
     }
 
@@ -185,7 +188,7 @@ impl Writer {
             }
             self.accept(taken.calls);
         }
-        let refused: Vec<RunId> = self.pending.iter().filter_map(Op::begins).collect();
+        let refused: Vec<RunId> = self.pending.iter().filter_map(Op::may_give_up).collect();
         let given_up: HashSet<RunId> = refused.iter().copied().collect();
         let (gone, kept): (Vec<_>, Vec<_>) =
             self.pending.drain(..).partition(|op| op.run().is_some_and(|run| given_up.contains(&run)));

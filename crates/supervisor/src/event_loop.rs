@@ -254,13 +254,13 @@ impl EventLoop {
         self.flush().await;
         self.core.export.close().await;
         let failure = self.core.durable.failure().map(str::to_owned);
-        if failure.is_none() {
-            // The writer may be about to tell the loop something.
-            self.inbound.close();
-            let durable = self.core.durable;
-            let _ = tokio::task::spawn_blocking(move || durable.close()).await;
+        if failure.is_some() {
+            return failure;
         }
-        failure
+        // The writer may be about to tell the loop something.
+        self.inbound.close();
+        let durable = self.core.durable;
+        tokio::task::spawn_blocking(move || durable.close()).await.unwrap_or_else(|error| Some(error.to_string()))
     }
 
     /// Whether there is anything left to do. Begins the drain when the process was asked to stop.

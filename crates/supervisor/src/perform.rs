@@ -83,14 +83,14 @@ impl Core {
         for waiter in std::mem::take(&mut record.waiters) {
             let answer = hook_answer(&control_block);
             self.forget_pending(waiter.request);
-            self.send_when_on_disk(entry.unwrap_or(0), waiter.request, Reply::Hook(answer), None);
+            self.send_when_on_disk(entry.unwrap_or(0), waiter.request, Reply::Hook(answer), Some(run));
         }
         if !record.followers.is_empty() {
             let end = run_end(&control_block);
             for follower in std::mem::take(&mut record.followers) {
                 self.forget_pending(follower);
                 // An end that is told stays the end.
-                self.send_when_on_disk(on_disk, follower, Reply::Ended(end.clone()), None);
+                self.send_when_on_disk(on_disk, follower, Reply::Ended(end.clone()), Some(run));
             }
         }
         for follower in std::mem::take(&mut record.log_followers) {
@@ -146,7 +146,7 @@ impl Core {
         for waiter in std::mem::take(&mut record.waiters) {
             self.forget_pending(waiter.request);
             let answer = HookAnswer::Reply(Arc::clone(reply));
-            self.send_when_on_disk(entry, waiter.request, Reply::Hook(answer), None);
+            self.send_when_on_disk(entry, waiter.request, Reply::Hook(answer), Some(run));
         }
     }
 

@@ -192,6 +192,9 @@ pub(crate) enum CommandError {
         /// What its end means for us.
         code: ExitCode,
     },
+    /// The supervisor's journal could not be written.
+    #[error("the supervisor ended: {0}")]
+    Journal(String),
     /// Something else, in words.
     #[error("{message}")]
     Failed {
@@ -242,6 +245,7 @@ impl CommandError {
             Self::Denied { .. } => ExitCode::Denied,
             Self::Refused(refusal) => ExitCode::of_refusal(refusal.kind),
             Self::Child { code, .. } => *code,
+            Self::Journal(_) => ExitCode::Journal,
             Self::Failed { .. } | Self::Output(_) => ExitCode::Failed,
         }
     }
@@ -263,7 +267,12 @@ impl CommandError {
             Self::Usage { help, .. } | Self::Denied { help, .. } | Self::Failed { help, .. } => help.clone(),
             Self::Unreachable { socket, .. } => Some(start_help(socket)),
             Self::Lost { .. } => Some(
-                "if `runlet up` runs it, it is being started again; runs that were under way are lost until there is a journal"
+                "if `runlet up` or systemd runs it, it is being started again, and goes on with every run it had accepted"
+                    .to_owned(),
+            ),
+            Self::Journal(_) => Some(
+                "start it again: it goes on from what is on disk, and what was acknowledged is there; make room if the disk is \
+                 full, and `runlet journal check` looks for damage"
                     .to_owned(),
             ),
             Self::Refused(Refusal { help: Some(help), .. }) => Some(help.clone()),

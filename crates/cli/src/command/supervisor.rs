@@ -61,6 +61,9 @@ fn again() -> Result<Config, String> {
 }
 
 fn explained(error: &Error) -> CommandError {
+    if let Error::Journal(_) = error {
+        return CommandError::Journal(error.to_string());
+    }
     let message = format!("the supervisor cannot start: {error}");
     let help = match error {
         Error::Bind(BindError::AlreadyRunning(_) | BindError::Starting(_)) => {
@@ -84,11 +87,8 @@ fn explained(error: &Error) -> CommandError {
             return CommandError::Usage { message, help: Some(help.to_owned()) };
         }
         Error::Runtime(_) => None,
-        // It says itself what to do.
-        Error::OpenJournal(_) => None,
-        Error::Journal(_) => {
-            Some("start it again: it goes on from what is on disk; `runlet journal check` looks for damage")
-        }
+        // They say themselves what to do.
+        Error::OpenJournal(_) | Error::Journal(_) => None,
     };
     CommandError::Failed { message, help: help.map(str::to_owned) }
 }

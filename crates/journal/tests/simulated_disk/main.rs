@@ -297,6 +297,37 @@ fn without_space_new_runs_are_refused_and_the_others_go_on() {
 }
 
 #[test]
+fn what_begins_with_the_end_of_another_run_is_not_refused() {
+    let (disk, vfs) = Disk::new();
+    let place = directory();
+    let (simulated, _) = open(place.path(), &disk, &vfs, KEEP_ALL).unwrap();
+    simulated.write(&[vec![Entry::Began(began(run(1)))]], &mut Random::new(1)).unwrap();
+    disk.fill(0, usize::MAX);
+    let end = Entry::Ended(ended(run(1), RunState::Failed));
+    simulated.journal.append(vec![end, Entry::Began(began(run(2)))]).unwrap();
+    assert_eq!(simulated.hear(), Heard::Full { refused: vec![] });
+    disk.make_room();
+    assert_eq!(simulated.hear(), Heard::Room);
+    assert_eq!(simulated.hear(), Heard::Durable { up_to: 3 });
+    assert_eq!(simulated.journal.close(), None);
+    let (again, recovered) = open(place.path(), &disk, &vfs, KEEP_ALL).unwrap();
+    assert_eq!(recovered.runs.iter().map(|open| open.began.run).collect::<Vec<_>>(), [run(2)]);
+    again.journal.close();
+}
+
+#[test]
+fn what_is_not_written_at_the_end_is_said_to_who_closes() {
+    let (disk, vfs) = Disk::new();
+    let place = directory();
+    let (simulated, _) = open(place.path(), &disk, &vfs, KEEP_ALL).unwrap();
+    simulated.write(&[vec![Entry::Began(began(run(1)))]], &mut Random::new(1)).unwrap();
+    disk.fill(0, usize::MAX);
+    simulated.journal.append(vec![Entry::Ended(ended(run(1), RunState::Failed))]).unwrap();
+    let why = simulated.journal.close().expect("it could not be written");
+    assert!(why.contains("1 entries were not written"), "{why}");
+}
+
+#[test]
 fn room_is_noticed_without_anybody_appending() {
     let (disk, vfs) = Disk::new();
     let place = directory();

@@ -1,5 +1,7 @@
 //! Who waits until something is on disk: replies, calls, readers; and what becomes of them when the disk is full.
 
+use std::collections::VecDeque;
+
 use runlet_journal::Heard;
 use runlet_kernel::Event;
 use runlet_proto::control::{Refusal, RefusalKind, Reply};
@@ -17,7 +19,7 @@ pub(super) struct Acknowledgement {
     entry: u64,
     to: RequestId,
     reply: Reply,
-    /// The run that is acknowledged.
+    /// The run that is told of. What is told of none is done already.
     run: Option<RunId>,
 }
 
@@ -65,23 +67,45 @@ impl Core {
             tracing::error!("the disk is full: no run is accepted until there is room for the journal");
         }
         for run in refused {
+            let told = self.refuse_waiting(Some(*run), &disk_full());
             if let Some(record) = self.runs.get_mut(run) {
                 record.writing = Writing::Never;
                 if let Some(key) = record.key.take() {
                     self.durable.keys.forget(&key);
                 }
-            }
-            while let Some(at) = self.durable.waiting.iter().position(|waits| waits.run == Some(*run)) {
-                let Some(waits) = self.durable.waiting.remove(at) else { break };
-                self.durable.held.borrow_mut().remove(&waits.to);
-                self.forget_pending(waits.to);
-                self.refuse(waits.to, disk_full());
+                // Who was told before that it is accepted is told how it ends.
+                record.followers.retain(|follower| !told.contains(follower));
+                for waiter in std::mem::take(&mut record.waiters) {
+                    self.forget_pending(waiter.request);
+                    self.refuse(waiter.request, disk_full());
+                }
             }
             if self.kernel.run(*run).is_some_and(|run| !run.state.is_terminal()) {
                 self.report(Event::Stop { run: *run, reason: "there is no room for it on the disk".into() });
             }
         }
+        self.refuse_waiting(None, &not_written());
     }
+
+    /// Refuses what waits for the disk, of a run or of none; who was refused.
+    fn refuse_waiting(&mut self, run: Option<RunId>, refusal: &Refusal) -> Vec<RequestId> {
+        let (refused, waiting): (VecDeque<_>, _) =
+            self.durable.waiting.drain(..).partition(|waits: &Acknowledgement| waits.run == run);
+        self.durable.waiting = waiting;
+        let refused: Vec<_> = refused.iter().map(|waits| waits.to).collect();
+        for to in &refused {
+            self.durable.held.borrow_mut().remove(to);
+            self.forget_pending(*to);
+            self.refuse(*to, refusal.clone());
+        }
+        refused
+    }
+}
+
+/// The refusal of something that is done and cannot be undone.
+fn not_written() -> Refusal {
+    refusal(RefusalKind::NoRoom, "the disk is full: it is done, and a crash before there is room would undo it")
+        .with_help("make room on the disk of the state directory, and give the command again")
 }
 
 pub(super) fn disk_full() -> Refusal {

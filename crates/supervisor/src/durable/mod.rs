@@ -120,9 +120,9 @@ impl Durable {
         self.failed.as_deref()
     }
 
-    /// Writes what waits, and ends.
-    pub(crate) fn close(self) {
-        self.journal.close();
+    /// Writes what waits, and ends; why it could not, if it could not.
+    pub(crate) fn close(self) -> Option<String> {
+        self.journal.close()
     }
 }
 

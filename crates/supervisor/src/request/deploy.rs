@@ -70,6 +70,9 @@ impl Core {
 
     /// Takes a workflow out; its live runs finish.
     pub(crate) fn remove(&mut self, from: RequestId, name: &str) {
+        if let Some(full) = self.no_room(Writing::Written(0)) {
+            return self.refuse(from, full);
+        }
         let Some(removed) = self.registry.remove(name) else {
             return self.refuse(from, self.unknown_workflow(name));
         };

@@ -109,7 +109,7 @@ impl Core {
                     Some(Writing::Written(entry)) => entry,
                     Some(Writing::Never | Writing::AtTheEnd) | None => 0,
                 };
-                self.send_when_on_disk(entry, from, Reply::Hook(HookAnswer::Accepted(run)), None);
+                self.send_when_on_disk(entry, from, Reply::Hook(HookAnswer::Accepted(run)), Some(run));
             }
             (Respond::WhenDone, true) => {
                 let replied = self.kernel.run(run).and_then(replied);
