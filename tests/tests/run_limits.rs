@@ -78,7 +78,8 @@ fn a_run_that_waits_for_more_than_its_turn_says_for_what() {
     assert!(refused.stderr.contains("65 MiB") && refused.stderr.contains("--heavy-memory"), "{}", refused.stderr);
     installation.deploy("loops", &looping(json!({ "memory": "64MiB" })));
     let runs = [(); 3].map(|()| installation.run_detached("loops"));
-    let _ = installation.wait_state(&runs[0], "RUNNING");
+    // It has its turn before it has its worker.
+    wait_until("its worker", || installation.summary(&runs[0]).filter(|line| !line["pid"].is_null()));
     for (run, reason) in
         [(&runs[0], json!(null)), (&runs[1], json!("memory, 64 MiB")), (&runs[2], json!("concurrency 2"))]
     {
