@@ -285,7 +285,7 @@ pub struct RunSummary {
     pub updated_at_ms: u64,
     /// Why it FAILED or was STOPPED, in one sentence.
     pub error: Option<String>,
-    /// Process id of its worker, while it has one.
+    /// Process id of its worker, while it has one; of a run that has ended, of its last.
     pub pid: Option<u32>,
     /// CPU time its workers have used, in microseconds. Looked up for a listing only, and for runs that have had a worker.
     pub cpu_us: Option<u64>,

@@ -319,6 +319,7 @@ fn the_past_can_be_looked_at_when_it_is_forgotten() {
         "newest first: {history}"
     );
     let only = |arguments: &[&str]| installation.json(&[&["history"], arguments].concat());
+    assert!(history[1]["lane"] == "heavy" && history[1]["pid"].is_u64(), "where it was executed: {history}");
     assert_eq!(only(&["-s", "completed"])[0]["id"], history[1]["id"]);
     assert_eq!(only(&["-w", "fails"]), json!([history[0]]));
     assert_eq!(only(&["-n", "1"]), json!([history[0]]));
@@ -329,8 +330,8 @@ fn the_past_can_be_looked_at_when_it_is_forgotten() {
     let run = history[1]["id"].as_str().expect("text");
     let told = inspect(&installation, &run[run.len() - 12..]);
     assert_eq!(
-        (&told["state"], &told["output"], &told["input"]),
-        (&json!("COMPLETED"), &json!(3), &json!([1, 2])),
+        (&told["state"], &told["output"], &told["input"], &told["lane"], &told["worker"]["pid"]),
+        (&json!("COMPLETED"), &json!(3), &json!([1, 2]), &json!("heavy"), &history[1]["pid"]),
         "{told}"
     );
     let told = inspect(&installation, newest);

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 use runlet_tests::runlet::{Installation, code};
-use runlet_tests::upstream::{Page, Reply, Upstream};
+use runlet_tests::upstream::{Gate, Page, Reply, Upstream};
 use runlet_tests::wait::wait_until;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -86,7 +86,7 @@ fn a_dead_run_is_made_again_from_the_block_that_failed() {
     let again = installation.ok(&["retry", &run]).trim().to_owned();
     let _ = installation.wait_state(&again, "COMPLETED");
     let told = inspect(&installation, &again);
-    assert_eq!(told["output"], json!({ "paid": 5 }), "{told}");
+    assert_eq!((&told["output"], &told["retryOf"]), (&json!({ "paid": 5 }), &json!(run)), "{told}");
     assert_eq!((asked(&upstream, "/price"), asked(&upstream, "/pay")), (1, 2), "what was done is not done again");
     assert_eq!(installation.json(&["dead"]), json!([]), "it is dead no more");
 
@@ -111,4 +111,37 @@ fn a_dead_run_is_made_again_from_the_block_that_failed() {
     unknown.expect_code(code::NOT_FOUND, "no such block");
     assert!(unknown.stderr.contains("price, pay, sum"), "{}", unknown.stderr);
     installation.cli(&["retry", "0193"]).expect_code(code::NOT_FOUND, "no such run");
+}
+
+#[test]
+fn who_hears_of_a_failure_is_still_nobody_elses_business_after_a_crash() {
+    let (upstream, _) = shop();
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let slow = Upstream::http(move |_| Reply::Held(held.clone(), Page::json("1")));
+    let installation = Installation::new();
+    let supervisor = installation.supervisor();
+    installation.deploy("order", &order(&upstream));
+    // It fails too, once it has been taken up, and names itself.
+    installation.deploy(
+        "alarm",
+        &json!({ "name": "alarm", "on_failure": "alarm", "blocks": [
+        { "id": "look", "type": "fetch", "parameter": { "url": slow.url() } },
+        { "id": "no", "type": "transform", "parameter": { "jq": "error(\"no\")" } },
+    ] }),
+    );
+    let failed = installation.run_detached("order");
+    slow.wait_asked(1);
+    let alarm = installation.json(&["history", "-w", "alarm"])[0]["id"].as_str().expect("text").to_owned();
+    assert_eq!(inspect(&installation, &alarm)["handles"], json!(failed));
+    supervisor.signal(Signal::SIGKILL);
+    let _ = supervisor.wait_exit();
+    let _next = installation.supervisor();
+    slow.wait_asked(2);
+    gate.open();
+    let _ = installation.wait_state(&alarm, "FAILED");
+    assert_eq!(inspect(&installation, &alarm)["handles"], json!(failed));
+    // Whoever hears of a failure begins in the same moment.
+    assert_eq!(installation.json(&["ps"]), json!([]));
+    assert_eq!(installation.json(&["history", "-w", "alarm"]).as_array().map(Vec::len), Some(1));
 }

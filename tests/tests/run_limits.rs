@@ -1,5 +1,6 @@
 //! What a run may put out, how many workers it may cost, and what is told of one that did not end well.
 
+use nix::sys::signal::Signal;
 use runlet_tests::runlet::{Installation, code};
 use runlet_tests::wait::wait_until;
 use serde_json::{Value, json};
@@ -30,6 +31,31 @@ fn a_run_that_costs_three_workers_is_quarantined() {
     }
     assert_eq!(told["worker"]["ended"]["during"], json!({ "block": "grow", "attempt": 3 }), "{told}");
     assert!(told["log"].as_array().is_some(), "{told}");
+}
+
+#[test]
+fn workers_that_died_are_counted_across_a_crash() {
+    let installation = Installation::new();
+    let supervisor = installation.supervisor();
+    // After the second death it waits for long enough to be killed meanwhile.
+    let retry = json!({ "attempts": 10, "delay": "50ms", "backoff": 100, "max_delay": "5s", "jitter": false });
+    let definition = json!({ "limits": { "memory": "32MiB" }, "blocks": [{ "id": "grow", "type": "transform",
+        "parameter": { "jq": "reduce range(infinite) as $i ([]; . + [$i])" }, "retry": retry }] });
+    installation.deploy("grows", &definition);
+    let run = installation.run_detached("grows");
+    wait_until("two workers to die", || {
+        installation.summary(&run).filter(|line| line["attempt"] == 2 && line["state"] == "BLOCKED")
+    });
+    // All that it did so far is on disk: reading the journal waits for that.
+    installation.ok(&["history"]);
+    supervisor.signal(Signal::SIGKILL);
+    let _ = supervisor.wait_exit();
+    let _next = installation.supervisor();
+    let failed = installation.wait_state(&run, "FAILED");
+    assert_eq!(failed["attempt"], 3, "{failed}");
+    let told = inspect(&installation, &run);
+    assert_eq!(told["error"]["code"], "quarantined", "{told}");
+    assert_eq!(told["worker"]["deaths"].as_array().map(Vec::len), Some(3), "{told}");
 }
 
 #[test]

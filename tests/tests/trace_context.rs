@@ -122,3 +122,33 @@ fn a_run_that_is_taken_up_is_still_part_of_it() {
     );
     assert_eq!(newest(&installation)["traceId"], TRACE);
 }
+
+#[test]
+fn a_run_that_is_made_again_is_part_of_it_too() {
+    let upstream = Upstream::http(|_| Page::html("x").with_status(500).into());
+    let installation = Installation::new();
+    let running = installation.start_both();
+    let fetch = json!({ "type": "fetch", "parameter": { "url": upstream.url() } });
+    installation.deploy("t", &json!([{ "type": "hook", "path": "t", "methods": ["GET"] }, fetch]));
+    running.wait_route("/hook/t");
+    let headers = [("traceparent", parent()), ("tracestate", "a=1".to_owned())];
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let answer = http::request(running.address, "GET", "/hook/t", &headers, b"");
+    let first = answer.json()["run"].as_str().expect("an id").to_owned();
+    let _ = installation.wait_state(&first, "FAILED");
+    let again = installation.ok(&["retry", &first]).trim().to_owned();
+    let _ = installation.wait_state(&again, "FAILED");
+    let asked = upstream.asked();
+    let spans: Vec<_> = asked.iter().map(|asked| span_of(asked).expect("the same trace")).collect();
+    assert!(spans.len() == 2 && spans[0] != spans[1], "{spans:?}");
+    assert_eq!(header(&asked[1], "tracestate"), Some("a=1"));
+    let is_told = || {
+        let told: Value = serde_json::from_str(&installation.ok(&["inspect", &again])).expect("JSON");
+        assert_eq!((&told["traceId"], &told["retryOf"]), (&json!(TRACE), &json!(first)), "{told}");
+    };
+    is_told();
+    running.supervisor.signal(Signal::SIGKILL);
+    let _ = running.supervisor.wait_exit();
+    let _next = installation.supervisor();
+    is_told();
+}

@@ -127,6 +127,7 @@ fn began(number: u64) -> Box<Began> {
         key: None,
         retry_of: None,
         traceparent: None,
+        handles: None,
     })
 }
 
@@ -151,5 +152,7 @@ fn ended(number: u64) -> Box<Ended> {
         log: Vec::new(),
         trace: Vec::new(),
         worker: None,
+        lane: None,
+        pid: None,
     })
 }

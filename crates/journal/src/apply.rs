@@ -132,8 +132,9 @@ impl Tables {
     fn begin(&mut self, db: &Connection, began: &BeganRow, open: bool) -> Result<Option<i64>> {
         let d = self.define(db, &began.workflow, &began.version, began.source.as_ref())?;
         let id = id_bytes(began.run);
-        let sql = "INSERT OR IGNORE INTO runs(id, d, priority, created_at_ms) VALUES(?1, ?2, ?3, ?4)";
-        let inserted = db.prepare_cached(sql)?.execute(params![id, d, began.priority, integer(began.created_at_ms)])?;
+        let sql = "INSERT OR IGNORE INTO runs(id, d, priority, created_at_ms, handles) VALUES(?1, ?2, ?3, ?4, ?5)";
+        let (created_at_ms, handles) = (integer(began.created_at_ms), began.handles.map(id_bytes));
+        let inserted = db.prepare_cached(sql)?.execute(params![id, d, began.priority, created_at_ms, handles])?;
         if inserted == 0 {
             return Ok(None);
         }
@@ -180,8 +181,9 @@ impl Tables {
     }
 
     fn seal(&mut self, db: &Connection, n: i64, head: &[u8], ended: &EndedRow) -> Result<()> {
-        let sql = "UPDATE runs SET state = ?2, ended_at_ms = ?3, error = ?4 WHERE n = ?1";
-        db.prepare_cached(sql)?.execute(params![n, ended.state, integer(ended.ended_at_ms), ended.error])?;
+        let sql = "UPDATE runs SET state = ?2, ended_at_ms = ?3, error = ?4, lane = ?5, pid = ?6 WHERE n = ?1";
+        let EndedRow { run: _, state, ended_at_ms, error, lane, pid, end: _ } = ended;
+        db.prepare_cached(sql)?.execute(params![n, state, integer(*ended_at_ms), error, lane, pid])?;
         let sql = "INSERT INTO records(n, record) VALUES(?1, ?2)";
         db.prepare_cached(sql)?.execute(params![n, record(head, &ended.end)])?;
         self.ended += 1;

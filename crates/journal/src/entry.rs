@@ -10,7 +10,7 @@ use bytes::Bytes;
 use runlet_proto::control::LogLine;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
-use runlet_proto::state::{BlockStatus, RunState};
+use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_proto::trace::TraceSpan;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,13 @@ pub enum Entry {
         /// Its priority.
         priority: u8,
     },
+    /// A worker of the run ended before its work did.
+    Died {
+        /// The run.
+        run: RunId,
+        /// What it died of, in one sentence.
+        cause: String,
+    },
     /// A line the run wrote.
     Log {
         /// The run.
@@ -101,6 +108,7 @@ impl Entry {
             | Self::BlockEnded { run, .. }
             | Self::Backoff { run, .. }
             | Self::Held { run, .. }
+            | Self::Died { run, .. }
             | Self::Log { run, .. } => Some(*run),
         }
     }
@@ -187,7 +195,7 @@ pub struct StoredSource {
     pub text: String,
 }
 
-/// A run as it begins.
+/// A run as it begins. What came to it with a later schema lies in columns of their own, beside its blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Began<P = Stored> {
     /// Id.
@@ -213,6 +221,9 @@ pub struct Began<P = Stored> {
     pub retry_of: Option<RunId>,
     /// The trace it belongs to (W3C Trace Context).
     pub traceparent: Option<String>,
+    /// The run whose failure it was begun for.
+    #[serde(skip)]
+    pub handles: Option<RunId>,
 }
 
 /// How a block ended.
@@ -234,7 +245,7 @@ pub struct BlockDone<P = Stored> {
     pub ended_at_ms: u64,
 }
 
-/// A run as it ends.
+/// A run as it ends. What came to it with a later schema lies in columns of their own, beside its blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended<P = Stored> {
     /// Id.
@@ -255,6 +266,12 @@ pub struct Ended<P = Stored> {
     pub trace: Vec<TraceSpan>,
     /// JSON text of its worker's account.
     pub worker: Option<String>,
+    /// Where its blocks executed, if that is known.
+    #[serde(skip)]
+    pub lane: Option<Lane>,
+    /// Process id of its last worker.
+    #[serde(skip)]
+    pub pid: Option<u32>,
 }
 
 /// Why a run did not complete.
@@ -298,6 +315,7 @@ impl<P> Began<P> {
             key: self.key,
             retry_of: self.retry_of,
             traceparent: self.traceparent,
+            handles: self.handles,
         })
     }
 }
@@ -316,6 +334,8 @@ impl<P> Ended<P> {
             log: self.log,
             trace: self.trace,
             worker: self.worker,
+            lane: self.lane,
+            pid: self.pid,
         })
     }
 }

@@ -4,6 +4,7 @@
 //! before it the newer attempt counts, and of one attempt its failure more than its intent.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::entry::Began;
@@ -13,8 +14,8 @@ use crate::recovered::{BlockProgress, OpenRun};
 /// Folds the entries of one run, in the order in which they were appended.
 pub(crate) fn fold<P>(head: Began<P>, changes: impl IntoIterator<Item = Change<P>>) -> OpenRun<P> {
     let priority = head.priority;
-    let mut run =
-        OpenRun { began: head, blocks: std::collections::BTreeMap::new(), paused: false, priority, log: Vec::new() };
+    let (blocks, log, deaths) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let mut run = OpenRun { began: head, blocks, paused: false, priority, log, deaths };
     for change in changes {
         apply(&mut run, change);
     }
@@ -33,6 +34,7 @@ fn apply<P>(run: &mut OpenRun<P>, change: Change<P>) {
             run.priority = priority;
         }
         Change::Log(line) => run.log.push(line),
+        Change::Died(cause) => run.deaths.push(cause),
     }
 }
 
@@ -61,8 +63,6 @@ fn rank<P>(progress: &BlockProgress<P>) -> (bool, u32, bool) {
 mod tests {
     #![expect(clippy::wildcard_enum_match_arm, reason = "tests")]
 
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
     use runlet_proto::control::{LogLevel, LogLine};
     use runlet_proto::failure::Failure;
@@ -86,6 +86,7 @@ mod tests {
             key: None,
             retry_of: None,
             traceparent: None,
+            handles: None,
         }
     }
 
@@ -128,6 +129,7 @@ mod tests {
             (block, attempt, any::<u64>()).prop_map(|(block, attempt, at)| backoff(block, attempt, at)),
             (any::<bool>(), 0..10_u8).prop_map(|(paused, priority)| Change::Held { paused, priority }),
             any::<u64>().prop_map(|sequence| Change::Log(line(sequence))),
+            any::<u8>().prop_map(|cause| Change::Died(cause.to_string())),
         ]
     }
 
@@ -177,6 +179,11 @@ mod tests {
                 _ => None,
             });
             prop_assert_eq!(&run.log, &lines.collect::<Vec<_>>());
+            let deaths = changes.iter().filter_map(|change| match change {
+                Change::Died(cause) => Some(cause.clone()),
+                _ => None,
+            });
+            prop_assert_eq!(&run.deaths, &deaths.collect::<Vec<_>>());
             prop_assert_eq!(run.began, head());
         }
     }

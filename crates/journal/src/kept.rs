@@ -78,6 +78,8 @@ pub(crate) enum Change<P = Kept> {
     Held { paused: bool, priority: u8 },
     /// [`Entry::Log`](crate::Entry::Log).
     Log(LogLine),
+    /// [`Entry::Died`](crate::Entry::Died).
+    Died(String),
 }
 
 /// Decides for the payloads of one entry where they lie, and gathers those that become files.

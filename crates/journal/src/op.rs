@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use runlet_proto::codec::EncodeError;
 use runlet_proto::ids::RunId;
-use runlet_proto::state::RunState;
+use runlet_proto::state::{Lane, RunState};
 
 use crate::entry::{Began, Ended, Entry, Stored, StoredError, StoredSource};
 use crate::kept::{Change, FileRef, Hash, Keeper, encode};
@@ -53,6 +53,7 @@ pub(crate) struct BeganRow {
     pub(crate) created_at_ms: u64,
     pub(crate) key: Option<Hash>,
     pub(crate) retry_of: Option<RunId>,
+    pub(crate) handles: Option<RunId>,
     pub(crate) head: Vec<u8>,
 }
 
@@ -63,6 +64,8 @@ pub(crate) struct EndedRow {
     pub(crate) state: i64,
     pub(crate) ended_at_ms: u64,
     pub(crate) error: Option<String>,
+    pub(crate) lane: Option<i64>,
+    pub(crate) pid: Option<u32>,
     pub(crate) end: Vec<u8>,
 }
 
@@ -109,6 +112,7 @@ fn prepare(entry: Entry, keeper: &mut Keeper) -> Result<What, EncodeError> {
             change(run, &Change::Backoff { block, attempt, retries, failure, retry_at_ms })
         }
         Entry::Held { run, paused, priority } => change(run, &Change::Held { paused, priority }),
+        Entry::Died { run, cause } => change(run, &Change::Died(cause)),
         Entry::Log { run, line } => change(run, &Change::Log(line)),
         Entry::Ended(ended) => Ok(ended_row(*ended, keeper)?.map_or(What::Nothing, What::Ended)),
         Entry::Whole(began, ended) => {
@@ -132,6 +136,7 @@ fn began_row(began: Began, keeper: &mut Keeper) -> Result<BeganRow, EncodeError>
         created_at_ms: began.created_at_ms,
         key: began.key,
         retry_of: began.retry_of,
+        handles: began.handles,
         head,
     })
 }
@@ -150,7 +155,8 @@ fn ended_row(ended: Ended, keeper: &mut Keeper) -> Result<Option<EndedRow>, Enco
         end = encode(&ended);
     }
     let (run, ended_at_ms, error) = (ended.run, ended.ended_at_ms, ended.error.as_ref().map(sentence));
-    Ok(Some(EndedRow { run, state, ended_at_ms, error, end: end? }))
+    let (lane, pid) = (ended.lane.map(lane_code), ended.pid);
+    Ok(Some(EndedRow { run, state, ended_at_ms, error, lane, pid, end: end? }))
 }
 
 fn sentence(error: &StoredError) -> String {
@@ -181,6 +187,23 @@ pub(crate) const fn state_of(code: i64) -> Option<RunState> {
     }
 }
 
+/// What stands for a lane in the database.
+const fn lane_code(lane: Lane) -> i64 {
+    match lane {
+        Lane::Light => 1,
+        Lane::Heavy => 2,
+    }
+}
+
+/// The lane that is stored.
+pub(crate) const fn lane_of(code: i64) -> Option<Lane> {
+    match code {
+        1 => Some(Lane::Light),
+        2 => Some(Lane::Heavy),
+        _ => None,
+    }
+}
+
 /// About how many bytes an entry holds: what the backlog is measured by.
 pub(crate) fn weight(entry: &Entry) -> u64 {
     let payload = match entry {
@@ -189,6 +212,7 @@ pub(crate) fn weight(entry: &Entry) -> u64 {
         Entry::Began(began) => weight_began(began),
         Entry::BlockEnded { done, .. } => done.output.as_ref().map_or(0, Stored::weight),
         Entry::Backoff { failure, .. } => failure.message.len(),
+        Entry::Died { cause, .. } => cause.len(),
         Entry::Log { line, .. } => line.text.len(),
         Entry::Ended(ended) => weight_ended(ended),
         Entry::Whole(began, ended) => weight_began(began) + weight_ended(ended),

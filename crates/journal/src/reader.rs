@@ -5,7 +5,7 @@ use std::path::Path;
 
 use runlet_proto::control::LogLine;
 use runlet_proto::ids::RunId;
-use runlet_proto::state::RunState;
+use runlet_proto::state::{Lane, RunState};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Params, params, params_from_iter};
 
@@ -14,7 +14,7 @@ use crate::entry::{Began, Ended, StoredSource};
 use crate::error::{OpenError, ReadError};
 use crate::kept::decode_record;
 use crate::limits::HISTORY_RUNS_MAX;
-use crate::op::{state_code, state_of};
+use crate::op::{lane_of, state_code, state_of};
 use crate::outputs::Outputs;
 use crate::recover;
 use crate::recovered::{BlockProgress, OpenRun};
@@ -56,6 +56,10 @@ pub struct RunLine {
     pub error: Option<String>,
     /// The last run that repeats it.
     pub retried_by: Option<RunId>,
+    /// Where its blocks executed, if it has ended and that is known.
+    pub lane: Option<Lane>,
+    /// Process id of its last worker, if it has ended and had one.
+    pub pid: Option<u32>,
 }
 
 /// All that is stored of a run.
@@ -87,8 +91,8 @@ pub struct Reader {
 }
 
 /// The columns of a [`RunLine`].
-const LINE: &str = "SELECT id, workflow, version, state, priority, created_at_ms, ended_at_ms, error, retried_by
-                    FROM runs JOIN definitions USING(d)";
+const LINE: &str = "SELECT id, workflow, version, state, priority, created_at_ms, ended_at_ms, error, retried_by,
+                    lane, pid FROM runs JOIN definitions USING(d)";
 
 impl Reader {
     /// Opens the journal of a directory for reading.
@@ -139,11 +143,13 @@ impl Reader {
     pub fn run(&self, run: RunId) -> Result<Option<StoredRun>, ReadError> {
         // One view: the run may end, or be removed, between two statements.
         let view = self.db.unchecked_transaction()?;
-        let sql = "SELECT n, d, retried_by FROM runs WHERE id = ?1";
+        let sql = "SELECT n, d, retried_by, handles, lane, pid FROM runs WHERE id = ?1";
         let found = self.db.prepare_cached(sql)?.query_row([id_bytes(run)], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<[u8; 16]>>(2)?.map(run_id)))
+            let id = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<[u8; 16]>>(column)?.map(run_id));
+            let lane = row.get::<_, Option<i64>>(4)?.and_then(lane_of);
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, Columns(id(2)?, id(3)?, lane, row.get(5)?)))
         });
-        let Some((n, d, retried_by)) = found.optional()? else { return Ok(None) };
+        let Some((n, d, columns)) = found.optional()? else { return Ok(None) };
         let sql = "SELECT workflow, version, file, text FROM definitions WHERE d = ?1 AND text IS NOT NULL";
         let source = self.db.prepare_cached(sql)?.query_row([d], recover::source).optional()?;
         let sql = "SELECT record FROM records WHERE n = ?1";
@@ -161,7 +167,7 @@ impl Reader {
         };
         view.finish()?;
         match stored {
-            Ok(stored) => Ok(Some(StoredRun { retried_by, source, ..stored })),
+            Ok(stored) => Ok(Some(StoredRun { source, ..columns.added_to(stored) })),
             Err(why) => Err(ReadError::Damaged { run, why }),
         }
     }
@@ -209,9 +215,22 @@ impl Reader {
                 ended_at_ms: row.get::<_, Option<i64>>(6)?.map(unsigned),
                 error: row.get(7)?,
                 retried_by: row.get::<_, Option<[u8; 16]>>(8)?.map(run_id),
+                lane: row.get::<_, Option<i64>>(9)?.and_then(lane_of),
+                pid: row.get(10)?,
             })
         })?;
         Ok(lines.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// What is kept of a run beside its blobs: the run that repeats it, the one it handles, its lane, its last worker.
+struct Columns(Option<RunId>, Option<RunId>, Option<Lane>, Option<u32>);
+
+impl Columns {
+    fn added_to(self, stored: StoredRun) -> StoredRun {
+        let Self(retried_by, handles, lane, pid) = self;
+        let ended = stored.ended.map(|ended| Ended { lane, pid, ..ended });
+        StoredRun { retried_by, ended, began: Began { handles, ..stored.began }, ..stored }
     }
 }
 
@@ -237,7 +256,7 @@ fn ended_run(record: &[u8], outputs: &Outputs) -> Result<StoredRun, String> {
 
 impl StoredRun {
     fn of_open(open: OpenRun) -> Self {
-        let OpenRun { began, blocks, paused, priority, log } = open;
+        let OpenRun { began, blocks, paused, priority, log, deaths: _ } = open;
         Self { began, ended: None, blocks, paused, priority, log, retried_by: None, source: None }
     }
 }

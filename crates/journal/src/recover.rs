@@ -19,30 +19,41 @@ pub(crate) fn recover(db: &Connection, outputs: &Outputs, now_ms: u64) -> Result
     let mut recovered = Recovered { workflows: workflows(db)?, programs: programs(db)?, ..Recovered::default() };
     recovered.keys = keys(db, now_ms.saturating_sub(milliseconds(KEY_AGE_MAX)))?;
     let mut sql = db.prepare(
-        "SELECT runs.id, progress.entry FROM runs JOIN progress ON progress.n = runs.n
+        "SELECT runs.id, runs.handles, progress.entry FROM runs JOIN progress ON progress.n = runs.n
          WHERE runs.state IS NULL ORDER BY runs.n, progress.sequence",
     )?;
     let mut rows = sql.query([])?;
-    let mut gathered: Option<(RunId, Vec<Vec<u8>>)> = None;
+    let mut gathered: Option<Gathered> = None;
     while let Some(row) = rows.next()? {
-        let (run, entry) = (run_id(row.get(0)?), row.get(1)?);
+        let (run, entry) = (run_id(row.get(0)?), row.get(2)?);
         match &mut gathered {
-            Some((of, entries)) if *of == run => entries.push(entry),
+            Some(open) if open.run == run => open.entries.push(entry),
             Some(_) | None => {
-                let whole = gathered.replace((run, vec![entry]));
-                whole.into_iter().for_each(|(run, entries)| add(&mut recovered, outputs, run, &entries));
+                let handles = row.get::<_, Option<[u8; 16]>>(1)?.map(run_id);
+                let whole = gathered.replace(Gathered { run, handles, entries: vec![entry] });
+                whole.into_iter().for_each(|whole| whole.add_to(&mut recovered, outputs));
             }
         }
     }
-    gathered.into_iter().for_each(|(run, entries)| add(&mut recovered, outputs, run, &entries));
+    gathered.into_iter().for_each(|whole| whole.add_to(&mut recovered, outputs));
     recovered.runs.sort_by_key(|open| (open.began.created_at_ms, open.began.run));
     Ok(recovered)
 }
 
-fn add(recovered: &mut Recovered, outputs: &Outputs, run: RunId, entries: &[Vec<u8>]) {
-    match open_run(outputs, entries) {
-        Ok(open) => recovered.runs.push(open),
-        Err(why) => recovered.damaged.push(DamagedRun { run, why }),
+/// The rows of one open run.
+struct Gathered {
+    run: RunId,
+    handles: Option<RunId>,
+    entries: Vec<Vec<u8>>,
+}
+
+impl Gathered {
+    fn add_to(self, recovered: &mut Recovered, outputs: &Outputs) {
+        let Self { run, handles, entries } = self;
+        match open_run(outputs, &entries) {
+            Ok(open) => recovered.runs.push(OpenRun { began: Began { handles, ..open.began }, ..open }),
+            Err(why) => recovered.damaged.push(DamagedRun { run, why }),
+        }
     }
 }
 
@@ -57,10 +68,10 @@ pub(crate) fn open_run(outputs: &Outputs, entries: &[Vec<u8>]) -> std::result::R
     restore(fold(head, changes), outputs)
 }
 
-fn restore(run: OpenRun<Kept>, outputs: &Outputs) -> std::result::Result<OpenRun, String> {
+fn restore(mut run: OpenRun<Kept>, outputs: &Outputs) -> std::result::Result<OpenRun, String> {
     let mut load = |kept| outputs.restore(kept);
     let mut blocks = BTreeMap::new();
-    for (block, progress) in run.blocks {
+    for (block, progress) in std::mem::take(&mut run.blocks) {
         let progress = match progress {
             BlockProgress::Done(done) => BlockProgress::Done(done.map(&mut load)?),
             BlockProgress::Waiting { attempt, retries, failure, retry_at_ms } => {
@@ -70,7 +81,8 @@ fn restore(run: OpenRun<Kept>, outputs: &Outputs) -> std::result::Result<OpenRun
         };
         blocks.insert(block, progress);
     }
-    Ok(OpenRun { began: run.began.map(&mut load)?, blocks, paused: run.paused, priority: run.priority, log: run.log })
+    let OpenRun { began, blocks: _, paused, priority, log, deaths } = run;
+    Ok(OpenRun { began: began.map(&mut load)?, blocks, paused, priority, log, deaths })
 }
 
 /// A definition from the columns `workflow, version, file, text`.

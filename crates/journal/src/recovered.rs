@@ -56,6 +56,8 @@ pub struct OpenRun<P = Stored> {
     pub priority: u8,
     /// What it wrote.
     pub log: Vec<LogLine>,
+    /// What workers of it died of.
+    pub deaths: Vec<String>,
 }
 
 /// How far a block of an open run is.

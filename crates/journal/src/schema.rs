@@ -20,8 +20,9 @@ use crate::limits::{BUSY_PATIENCE, CACHE_KIB, LOG_BYTES_KEPT, STATEMENTS_MAX};
 /// Name of the database's file.
 pub(crate) const FILE: &str = "journal.db";
 
-/// The schemas so far: each statement batch brings the one before it up by one. They are only ever appended.
-const MIGRATIONS: &[&str] = &["
+/// The schemas so far, the first and what came to it: each statement batch brings the one before it up by one. They are only ever appended.
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE definitions(
         d INTEGER PRIMARY KEY, workflow TEXT NOT NULL, version TEXT NOT NULL, file TEXT, text TEXT,
         UNIQUE(workflow, version));
@@ -41,7 +42,13 @@ const MIGRATIONS: &[&str] = &["
         n INTEGER NOT NULL, hash BLOB NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY(n, hash)) WITHOUT ROWID;
     CREATE INDEX outputs_hash ON outputs(hash);
     CREATE TABLE probe(id INTEGER PRIMARY KEY, filler BLOB NOT NULL);
-"];
+",
+    "
+    ALTER TABLE runs ADD COLUMN handles BLOB;
+    ALTER TABLE runs ADD COLUMN lane INTEGER;
+    ALTER TABLE runs ADD COLUMN pid INTEGER;
+",
+];
 
 /// The newest schema this version knows.
 const SCHEMA: i64 = MIGRATIONS.len() as i64;

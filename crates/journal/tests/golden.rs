@@ -29,6 +29,7 @@ fn entries() -> Vec<Entry> {
     full.created_at_ms = 4_000_000_000_000;
     full.retry_of = Some(run(9));
     full.traceparent = Some("00-trace".to_owned());
+    full.handles = Some(run(8));
     let failure = Failure::upstream("http-status", "503").with_help("wait");
     let failure = Failure { retry_after_ms: Some(3), ..failure };
     vec![
@@ -41,6 +42,7 @@ fn entries() -> Vec<Entry> {
         Entry::Held { run: id, paused: true, priority: 8 },
         Entry::Log { run: id, line: line(1, "said") },
         Entry::BlockEnded { run: id, block: 3, done: done(1, Stored::Nothing) },
+        Entry::Died { run: id, cause: "out-of-memory".to_owned() },
         Entry::Whole(began(run(2)), ended(run(2), RunState::Completed)),
         Entry::Began(began(run(3))),
         Entry::BlockEnded { run: run(3), block: 0, done: done(1, json("1")) },
@@ -60,6 +62,9 @@ fn lines(db: &Connection) -> Vec<String> {
     add("SELECT name || ': ' || sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name");
     add(
         "SELECT 'run ' || n || ': ' || hex(id) || ' ' || coalesce(state, 'open') || ' ' || coalesce(error, '') FROM runs",
+    );
+    add(
+        "SELECT 'beside ' || n || ': ' || coalesce(hex(handles), '-') || ' ' || coalesce(lane, '-') || ' ' || coalesce(pid, '-') FROM runs",
     );
     add("SELECT 'progress ' || n || '.' || sequence || ': ' || hex(entry) FROM progress");
     add("SELECT 'record ' || n || ': ' || hex(record) FROM records");

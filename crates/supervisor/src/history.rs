@@ -23,6 +23,10 @@ pub(crate) struct Remembered {
     pub(crate) worker: Option<Account>,
     /// Its blocks that were moved to the heavy lane.
     pub(crate) moved: MovedBlocks,
+    /// The run that it made again.
+    pub(crate) retry_of: Option<RunId>,
+    /// The run whose failure it was begun for.
+    pub(crate) handles: Option<RunId>,
     /// Whether an input or output was too large to be remembered.
     pub(crate) shortened: bool,
     bytes: usize,
@@ -38,11 +42,12 @@ pub(crate) struct History {
 impl History {
     /// Takes a run in, and lets the oldest go as the bounds demand.
     pub(crate) fn remember(&mut self, mut control_block: WorkflowControlBlock<Payload>, record: RunRecord) {
-        let RunRecord { log, trace, worker, moved, .. } = record;
+        let RunRecord { log, trace, worker, moved, retry_of, handles, .. } = record;
         let (payload_bytes, shortened) = shorten(&mut control_block);
         let bytes = payload_bytes + log.bytes() + trace.bytes();
         self.bytes += bytes;
-        self.runs.push_back(Remembered { control_block, log, trace, worker, moved, shortened, bytes });
+        let remembered = Remembered { control_block, log, trace, worker, moved, retry_of, handles, shortened, bytes };
+        self.runs.push_back(remembered);
         while self.runs.len() > HISTORY_RUNS_MAX || self.bytes > HISTORY_BYTES_MAX {
             let Some(oldest) = self.runs.pop_front() else { break };
             self.bytes -= oldest.bytes;

@@ -71,6 +71,7 @@ impl Maker {
                 let failure = Failure::upstream("connect", "refused");
                 Entry::Backoff { run, block: block + 1_000, attempt: 1, retries: 1, failure, retry_at_ms: self.lines }
             }
+            _ if self.lines.is_multiple_of(3) => Entry::Died { run, cause: format!("death {}", self.lines) },
             _ => Entry::Log { run, line: line(self.lines, "said") },
         }
     }
@@ -121,7 +122,8 @@ impl Snapshot {
                 let mut began = (**began).clone();
                 began.source = None;
                 let (run, priority) = (began.run, began.priority);
-                let open = OpenRun { began, blocks: BTreeMap::new(), paused: false, priority, log: Vec::new() };
+                let (blocks, log, deaths) = (BTreeMap::new(), Vec::new(), Vec::new());
+                let open = OpenRun { began, blocks, paused: false, priority, log, deaths };
                 self.open.insert(run, open);
             }
             Entry::Intent { run, block, attempt, .. } => to(run, *block, BlockProgress::Unknown { attempt: *attempt }),
@@ -137,6 +139,7 @@ impl Snapshot {
                 let open = self.open.get_mut(run).unwrap();
                 (open.paused, open.priority) = (*paused, *priority);
             }
+            Entry::Died { run, cause } => self.open.get_mut(run).unwrap().deaths.push(cause.clone()),
             Entry::Log { run, line } => self.open.get_mut(run).unwrap().log.push(line.clone()),
             Entry::Ended(ended) => {
                 self.open.remove(&ended.run);

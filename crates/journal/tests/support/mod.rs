@@ -14,7 +14,7 @@ use runlet_journal::{
 use runlet_proto::control::{LogLevel, LogLine};
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
-use runlet_proto::state::{BlockStatus, RunState};
+use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_proto::trace::{TraceOutcome, TraceSpan, TraceWhat};
 
 /// Longest time a test waits for the writer.
@@ -104,6 +104,7 @@ pub(crate) fn began(run: RunId) -> Box<Began> {
         key: None,
         retry_of: None,
         traceparent: None,
+        handles: None,
     })
 }
 
@@ -146,6 +147,8 @@ pub(crate) fn ended(run: RunId, state: RunState) -> Box<Ended> {
             outcome: Some(TraceOutcome::Answered("200, 5120 bytes".to_owned())),
         }],
         worker: Some("{\"pid\": 7}".to_owned()),
+        lane: Some(Lane::Heavy),
+        pid: Some(7),
     })
 }
 

@@ -212,6 +212,8 @@ impl Core {
         let blocks = (0_u16..).zip(&control_block.blocks);
         let blocks = blocks.filter(|(index, _)| !control_block.plan.blocks[usize::from(*index)].trigger);
         entries.extend(blocks.filter_map(|(index, block)| write::block(run, index, block, &self.clock)));
+        let deaths = record.deaths.causes().iter();
+        entries.extend(deaths.map(|cause| Entry::Died { run, cause: cause.clone() }));
         let entry = self.append(entries);
         self.note_written(run, entry);
         entry
@@ -269,6 +271,14 @@ impl Core {
             // One that has ended is written whole.
             let control_block = core.kernel.run(run).filter(|run| !run.state.is_terminal())?;
             write::block(run, block.0, control_block.blocks.get(block.as_usize())?, &core.clock)
+        });
+    }
+
+    /// A worker of a run died of what it did: the next supervisor goes on counting.
+    pub(crate) fn write_death(&mut self, run: RunId) {
+        self.append_of(run, |core| {
+            let cause = core.runs.get(&run)?.deaths.causes().last()?.clone();
+            Some(Entry::Died { run, cause })
         });
     }
 

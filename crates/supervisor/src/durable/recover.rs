@@ -16,6 +16,7 @@ use super::Writing;
 use super::stored::load;
 use crate::clock::Clock;
 use crate::core::{Core, Payload};
+use crate::heavy::quarantine::Deaths;
 use crate::registry::{Deployed, Program};
 use crate::run_record::RunRecord;
 use crate::trace_context::TraceContext;
@@ -94,6 +95,12 @@ impl Core {
             self.end_without_going_on(run, RunState::Stopped, failure);
             return Ok(());
         }
+        let deaths = Deaths::restored(&open.deaths);
+        if deaths.is_last() {
+            recovery.failed += 1;
+            self.end_without_going_on(run, RunState::Failed, deaths.quarantine());
+            return Ok(());
+        }
         let input = load(&open.began.input)?;
         let mut blocks = Vec::with_capacity(open.blocks.len());
         let (mut unknown, mut repeated) = (false, 0);
@@ -108,6 +115,9 @@ impl Core {
         let mut record = RunRecord::new(program);
         record.writing = Writing::Written(0);
         record.key = open.began.key;
+        record.retry_of = open.began.retry_of;
+        record.handles = open.began.handles;
+        record.deaths = deaths;
         record.log.restore(&open.log);
         record.trace.context = context_of(open.began.traceparent.as_deref(), run, &input).map(Box::new);
         // How long it waited for its turn was told by the supervisor that began it.
@@ -133,13 +143,14 @@ impl Core {
         let ended_at_ms = self.clock.unix_ms(self.clock.now());
         let error = Some(StoredError { block: None, attempt: 0, failure });
         let (blocks, log, trace) = (Vec::new(), Vec::new(), Vec::new());
-        let ended = Ended { run, state, ended_at_ms, error, output: None, blocks, log, trace, worker: None };
+        let (output, worker, lane, pid) = (None, None, None, None);
+        let ended = Ended { run, state, ended_at_ms, error, output, blocks, log, trace, worker, lane, pid };
         self.append(vec![Entry::Ended(Box::new(ended))]);
     }
 }
 
 /// The trace a run is part of. What others say to each other in it stands in the request that began the run.
-fn context_of(traceparent: Option<&str>, run: RunId, input: &Payload) -> Option<TraceContext> {
+pub(super) fn context_of(traceparent: Option<&str>, run: RunId, input: &Payload) -> Option<TraceContext> {
     let context = TraceContext::from_journal(traceparent?, run)?;
     match input {
         Payload::Hook(hook) => TraceContext::from_headers(&hook.headers).or(Some(context)),

@@ -10,7 +10,7 @@ use runlet_proto::state::{BlockStatus, RunState};
 use runlet_workflow::Definition;
 
 use super::past::{find, unreadable};
-use super::recover::read;
+use super::recover::{context_of, read};
 use super::stored::load;
 use super::{Writing, write};
 use crate::core::{Core, Payload, Phase};
@@ -72,6 +72,9 @@ impl Core {
         let mut record = RunRecord::new(program);
         record.writing = Writing::Written(0);
         record.retry_of = Some(stored.began.run);
+        // What it does is part of what was to be done then, and who is told of its failure is as it was.
+        record.handles = stored.began.handles;
+        record.trace.context = context_of(stored.began.traceparent.as_deref(), run, &input).map(Box::new);
         self.place_in_trace(&mut record);
         self.runs.insert(run, record);
         let restored = Some(Box::new(Restored { created_at: self.clock.now(), paused: false, blocks }));

@@ -46,6 +46,7 @@ pub(super) fn began(
         key: record.key,
         retry_of: record.retry_of,
         traceparent: record.trace.context.as_ref().map(|context| context.parent(run.id)),
+        handles: record.handles,
     })
 }
 
@@ -115,5 +116,7 @@ pub(super) fn ended(run: &WorkflowControlBlock<Payload>, record: &RunRecord, clo
         log: record.log.lines(),
         trace: record.trace.spans(run),
         worker: record.worker.as_ref().map(Account::to_json).map(|json| json.to_string()),
+        lane: Some(run.lane),
+        pid: record.worker.as_ref().and_then(Account::pid),
     })
 }

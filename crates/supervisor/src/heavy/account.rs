@@ -49,6 +49,11 @@ impl Account {
         Some(Usage { cpu: used.cpu + self.cpu_before, ..used })
     }
 
+    /// Its process id, as messages carry it.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.pid.and_then(|pid| u32::try_from(pid).ok())
+    }
+
     /// As far as its control group counts, that counts: what the worker started is in it too.
     fn of_group(&self, process: Usage) -> Usage {
         let Some(meter) = &self.meter else { return process };

@@ -89,7 +89,12 @@ impl Core {
         let usual = || cause::failure(&gone.exit, gone.killed.as_ref(), gone.sent, memory_bytes_max, cpu_s_max);
         let failure = out_of_memory.unwrap_or_else(usual);
         self.metrics.worker_ended(&failure.code);
+        let deaths = |core: &Self| core.runs.get(&run).map_or(0, |record| record.deaths.causes().len());
+        let before = deaths(self);
         let (failure, last) = self.count_death(run, gone, failure);
+        if deaths(self) > before {
+            self.write_death(run);
+        }
         let lost = self.attempts.extract_if(|id, active| id.run == run && active.heavy);
         for attempt in lost.map(|(id, _)| id).collect::<Vec<_>>() {
             self.trace_end(attempt, Err(&failure));

@@ -12,13 +12,20 @@ pub(crate) struct Deaths {
 }
 
 impl Deaths {
+    /// Those that an earlier supervisor counted.
+    pub(crate) fn restored(causes: &[String]) -> Self {
+        Self { causes: causes.to_vec() }
+    }
+
     /// Counts one. The failure of what it executed: another attempt may be made, if the block's policy has one, until there
     /// have been [`WORKERS_PER_RUN_MAX`]; then it is the run's own, and final.
     pub(crate) fn count(&mut self, failure: Failure) -> Failure {
         self.causes.push(format!("{}: {}", failure.code, failure.message));
-        if !self.is_last() {
-            return Failure { retryable: true, ..failure };
-        }
+        if self.is_last() { self.quarantine() } else { Failure { retryable: true, ..failure } }
+    }
+
+    /// Why the run is given up.
+    pub(crate) fn quarantine(&self) -> Failure {
         let message = format!("the run has cost {} workers and is tried no more ({})", self.causes.len(), self.told());
         Failure::workflow("quarantined", message)
             .with_help("`runlet inspect` shows the block, what it was given, and how its last worker ended")

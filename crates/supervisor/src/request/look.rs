@@ -36,10 +36,12 @@ impl Core {
                 None => self.runs.get(&control_block.id).and_then(|record| record.worker.as_ref()),
             };
             let usage = account.and_then(Account::usage);
+            let summary = self.summary(control_block);
             RunSummary {
+                pid: summary.pid.or_else(|| ended?.worker.as_ref()?.pid()),
                 cpu_us: usage.and_then(|usage| u64::try_from(usage.cpu.as_micros()).ok()),
                 resident_bytes: usage.map(|usage| usage.resident_bytes),
-                ..self.summary(control_block)
+                ..summary
             }
         });
         let runs = runs.collect();
@@ -82,6 +84,8 @@ impl Core {
                 let moved = record.map_or(&none, |record| &record.moved);
                 let mut json = control_block::inspect(control_block, program, &log, worker, moved, &self.clock, now);
                 json["traceId"] = record.and_then(|record| record.trace.trace_id()).into();
+                json["retryOf"] = record.and_then(|record| record.retry_of).map(|run| run.to_string()).into();
+                json["handles"] = record.and_then(|record| record.handles).map(|run| run.to_string()).into();
                 json
             }
             (None, Some(ended)) => {
@@ -99,6 +103,8 @@ impl Core {
                     now,
                 );
                 json["traceId"] = ended.trace.trace_id().into();
+                json["retryOf"] = ended.retry_of.map(|run| run.to_string()).into();
+                json["handles"] = ended.handles.map(|run| run.to_string()).into();
                 if ended.shortened {
                     json["shortened"] = "inputs and outputs over 64 KiB are not kept once a run has ended".into();
                 }
