@@ -128,6 +128,7 @@ fn began(number: u64) -> Box<Began> {
         retry_of: None,
         traceparent: None,
         handles: None,
+        parent: None,
     })
 }
 

@@ -6,7 +6,7 @@ use runlet_proto::ids::RunId;
 use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use crate::entry::StoredSource;
-use crate::kept::{FileRef, Hash, record};
+use crate::kept::{FileRef, Hash, record, sum_of};
 use crate::op::{BeganRow, EndedRow, Op, What};
 use crate::schema::{integer, unsigned};
 
@@ -100,14 +100,16 @@ impl Tables {
         let key = (workflow.to_owned(), version.to_owned());
         if let Some(d) = self.definitions.get(&key) {
             if let Some(source) = source {
-                let sql = "UPDATE definitions SET file = ?2, text = ?3 WHERE d = ?1 AND text IS NULL";
-                db.prepare_cached(sql)?.execute(params![d, source.file, source.text])?;
+                // Of one version all texts say the same. What is there may be damaged.
+                let sql = "UPDATE definitions SET file = ?2, text = ?3, sum = ?4
+                           WHERE d = ?1 AND (text IS NOT ?3 OR file IS NOT ?2 OR sum IS NOT ?4)";
+                db.prepare_cached(sql)?.execute(params![d, source.file, source.text, sum_of(source)])?;
             }
             return Ok(*d);
         }
         let (file, text) = source.map(|source| (&source.file, &source.text)).unzip();
-        let sql = "INSERT INTO definitions(workflow, version, file, text) VALUES(?1, ?2, ?3, ?4)";
-        db.prepare_cached(sql)?.execute(params![workflow, version, file, text])?;
+        let sql = "INSERT INTO definitions(workflow, version, file, text, sum) VALUES(?1, ?2, ?3, ?4, ?5)";
+        db.prepare_cached(sql)?.execute(params![workflow, version, file, text, source.map(sum_of)])?;
         let d = db.last_insert_rowid();
         self.definitions.insert(key, d);
         Ok(d)
@@ -132,9 +134,12 @@ impl Tables {
     fn begin(&mut self, db: &Connection, began: &BeganRow, open: bool) -> Result<Option<i64>> {
         let d = self.define(db, &began.workflow, &began.version, began.source.as_ref())?;
         let id = id_bytes(began.run);
-        let sql = "INSERT OR IGNORE INTO runs(id, d, priority, created_at_ms, handles) VALUES(?1, ?2, ?3, ?4, ?5)";
-        let (created_at_ms, handles) = (integer(began.created_at_ms), began.handles.map(id_bytes));
-        let inserted = db.prepare_cached(sql)?.execute(params![id, d, began.priority, created_at_ms, handles])?;
+        let sql = "INSERT OR IGNORE INTO runs(id, d, priority, created_at_ms, handles, parent)
+                   VALUES(?1, ?2, ?3, ?4, ?5, ?6)";
+        let (created_at_ms, handles, parent) =
+            (integer(began.created_at_ms), began.handles.map(id_bytes), began.parent.map(id_bytes));
+        let row = params![id, d, began.priority, created_at_ms, handles, parent];
+        let inserted = db.prepare_cached(sql)?.execute(row)?;
         if inserted == 0 {
             return Ok(None);
         }

@@ -82,6 +82,13 @@ pub enum Entry {
         /// What it died of, in one sentence.
         cause: String,
     },
+    /// A block of the run has begun another run, which is found again when the block is executed again.
+    ChildBegan {
+        /// The run.
+        run: RunId,
+        /// The run that was begun, and by which call.
+        child: Child,
+    },
     /// A line the run wrote.
     Log {
         /// The run.
@@ -109,6 +116,7 @@ impl Entry {
             | Self::Backoff { run, .. }
             | Self::Held { run, .. }
             | Self::Died { run, .. }
+            | Self::ChildBegan { run, .. }
             | Self::Log { run, .. } => Some(*run),
         }
     }
@@ -224,6 +232,22 @@ pub struct Began<P = Stored> {
     /// The run whose failure it was begun for.
     #[serde(skip)]
     pub handles: Option<RunId>,
+    /// The run whose block began it.
+    #[serde(skip)]
+    pub parent: Option<RunId>,
+}
+
+/// A run that a block of another began, and the call that did: it is made again with the same numbers after a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Position of the block in its definition.
+    pub block: u16,
+    /// How often the block had been tried again.
+    pub retries: u32,
+    /// Number of the call within the attempt.
+    pub call: u32,
+    /// The run that was begun.
+    pub run: RunId,
 }
 
 /// How a block ended.
@@ -316,6 +340,7 @@ impl<P> Began<P> {
             retry_of: self.retry_of,
             traceparent: self.traceparent,
             handles: self.handles,
+            parent: self.parent,
         })
     }
 }

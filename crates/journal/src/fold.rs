@@ -14,8 +14,8 @@ use crate::recovered::{BlockProgress, OpenRun};
 /// Folds the entries of one run, in the order in which they were appended.
 pub(crate) fn fold<P>(head: Began<P>, changes: impl IntoIterator<Item = Change<P>>) -> OpenRun<P> {
     let priority = head.priority;
-    let (blocks, log, deaths) = (BTreeMap::new(), Vec::new(), Vec::new());
-    let mut run = OpenRun { began: head, blocks, paused: false, priority, log, deaths };
+    let (blocks, log, deaths, children) = (BTreeMap::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut run = OpenRun { began: head, blocks, paused: false, priority, log, deaths, children };
     for change in changes {
         apply(&mut run, change);
     }
@@ -35,6 +35,7 @@ fn apply<P>(run: &mut OpenRun<P>, change: Change<P>) {
         }
         Change::Log(line) => run.log.push(line),
         Change::Died(cause) => run.deaths.push(cause),
+        Change::ChildBegan(child) => run.children.push(child),
     }
 }
 
@@ -70,7 +71,7 @@ mod tests {
     use runlet_proto::state::BlockStatus;
 
     use super::*;
-    use crate::entry::BlockDone;
+    use crate::entry::{BlockDone, Child};
 
     /// Payloads are numbers here: the fold never looks into them.
     fn head() -> Began<u32> {
@@ -87,6 +88,7 @@ mod tests {
             retry_of: None,
             traceparent: None,
             handles: None,
+            parent: None,
         }
     }
 
@@ -117,6 +119,10 @@ mod tests {
         LogLine { sequence, at_ms: sequence, block: None, level: LogLevel::Info, text: "said".to_owned() }
     }
 
+    fn child(call: u32) -> Child {
+        Child { block: 0, retries: 0, call, run: RunId::from_u128(u128::from(call)) }
+    }
+
     fn any_change() -> impl Strategy<Value = Change<u32>> {
         let (block, attempt) = (0..3_u16, 1..4_u32);
         prop_oneof![
@@ -130,6 +136,7 @@ mod tests {
             (any::<bool>(), 0..10_u8).prop_map(|(paused, priority)| Change::Held { paused, priority }),
             any::<u64>().prop_map(|sequence| Change::Log(line(sequence))),
             any::<u8>().prop_map(|cause| Change::Died(cause.to_string())),
+            any::<u32>().prop_map(|call| Change::ChildBegan(child(call))),
         ]
     }
 
@@ -184,6 +191,11 @@ mod tests {
                 _ => None,
             });
             prop_assert_eq!(&run.deaths, &deaths.collect::<Vec<_>>());
+            let children = changes.iter().filter_map(|change| match change {
+                Change::ChildBegan(child) => Some(*child),
+                _ => None,
+            });
+            prop_assert_eq!(&run.children, &children.collect::<Vec<_>>());
             prop_assert_eq!(run.began, head());
         }
     }

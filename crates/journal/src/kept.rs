@@ -1,8 +1,9 @@
 //! The stored form of entries: what lies in the blobs of the database, byte by byte, and which payloads become files.
 //!
-//! Every blob is a format byte and the codec's bytes of one structure. A record (of an ended run) is the length of its head
-//! as four bytes, the head, and the end, each with its format byte. `tests/golden.rs` guards the bytes: a structure that
-//! changes needs a new format, and code that still reads the old one.
+//! Every blob is a format byte, the codec's bytes of one structure, and the CRC-32 of both: SQLite has no checksums, and a
+//! bit that flipped inside a text would be believed. A blob of format 1 has none and is still read. A record (of an ended
+//! run) is the length of its head as four bytes, the head, and the end, each with its format byte. `tests/golden.rs` guards
+//! the bytes: a structure that changes needs a new format, and code that still reads the old one.
 
 use std::convert::Infallible;
 
@@ -14,11 +15,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::entry::{Began, BlockDone, Ended, Stored};
+use crate::entry::{Began, BlockDone, Child, Ended, Stored, StoredSource};
 use crate::limits::{OUTPUT_INLINE_BYTES_MAX, OUTPUT_SMALL_BYTES_MAX, RECORD_INLINE_BYTES_MAX};
 
 /// The present format of blobs.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+
+/// The first one, which had no checksum.
+const FORMAT_UNCHECKED: u8 = 1;
 
 /// SHA-256 of a payload: the name of its file.
 pub(crate) type Hash = [u8; 32];
@@ -80,6 +84,8 @@ pub(crate) enum Change<P = Kept> {
     Log(LogLine),
     /// [`Entry::Died`](crate::Entry::Died).
     Died(String),
+    /// [`Entry::ChildBegan`](crate::Entry::ChildBegan).
+    ChildBegan(Child),
 }
 
 /// Decides for the payloads of one entry where they lie, and gathers those that become files.
@@ -138,17 +144,40 @@ fn never<T>(result: Result<T, Infallible>) -> T {
     }
 }
 
+/// What is said of a checksum that differs.
+pub(crate) const CHANGED: &str = "it is not what was written: its checksum differs";
+
+/// The checksum of a definition as it is stored.
+pub(crate) fn sum_of(source: &StoredSource) -> u32 {
+    let StoredSource { workflow, version, file, text } = source;
+    let mut sum = crc32fast::Hasher::new();
+    for part in [workflow, version, file, text] {
+        sum.update(&(part.len() as u64).to_le_bytes());
+        sum.update(part.as_bytes());
+    }
+    sum.finalize()
+}
+
 /// One structure as a blob.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, codec::EncodeError> {
     let mut blob = vec![FORMAT];
     codec::encode(value, &mut blob)?;
+    let sum = crc32fast::hash(&blob);
+    blob.extend_from_slice(&sum.to_le_bytes());
     Ok(blob)
 }
 
 /// One structure from its blob, or why it is none.
 pub(crate) fn decode<T: DeserializeOwned>(blob: &[u8]) -> Result<T, String> {
     match blob.split_first() {
-        Some((&FORMAT, bytes)) => codec::decode(bytes).map_err(|error| error.to_string()),
+        Some((&FORMAT, _)) => {
+            let (whole, sum) = blob.split_last_chunk::<4>().ok_or("it is cut off")?;
+            if crc32fast::hash(whole) != u32::from_le_bytes(*sum) {
+                return Err(CHANGED.to_owned());
+            }
+            codec::decode(&whole[1..]).map_err(|error| error.to_string())
+        }
+        Some((&FORMAT_UNCHECKED, bytes)) => codec::decode(bytes).map_err(|error| error.to_string()),
         Some((format, _)) => Err(format!("its format is {format}, and this version of Runlet knows {FORMAT}")),
         None => Err("it is empty".to_owned()),
     }

@@ -32,11 +32,11 @@ mod schema;
 mod store;
 mod writer;
 
-pub use entry::{Began, BlockDone, Ended, Entry, Later, Stored, StoredError, StoredSource};
+pub use entry::{Began, BlockDone, Child, Ended, Entry, Later, Stored, StoredError, StoredSource};
 pub use error::{Backlog, OpenError, ReadError};
 pub use journal::{Config, Heard, Journal, Retention, Stats, open};
 #[doc(hidden)]
 pub use journal::{Tuning, open_tuned};
 pub use maintain::{Collected, Report, check, gc};
 pub use reader::{HistoryFilter, Reader, RunLine, StoredRun};
-pub use recovered::{BlockProgress, DamagedRun, OpenRun, Recovered, StoredKey, StoredWorkflow};
+pub use recovered::{BlockProgress, DamagedRun, DamagedSource, OpenRun, Recovered, StoredKey, StoredWorkflow};

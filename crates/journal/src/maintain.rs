@@ -14,6 +14,8 @@ use crate::kept::{Change, FileRef, Kept, decode, decode_record};
 use crate::limits::{CHECK_FAULTS_MAX, RETENTION_RUNS_PER_PIECE};
 use crate::op::state_of;
 use crate::outputs::Outputs;
+use crate::recover::source;
+use crate::recovered::DamagedSource;
 use crate::retention::Thoroughness;
 use crate::schema::{self, unsigned};
 use crate::store::Store;
@@ -114,6 +116,7 @@ impl Check<'_> {
         self.report.definitions = count("SELECT count(*) FROM definitions")?;
         self.report.runs_open = count("SELECT count(*) FROM runs WHERE state IS NULL")?;
         self.report.runs_ended = count("SELECT count(*) FROM runs WHERE state IS NOT NULL")?;
+        self.definitions()?;
         self.ended_runs()?;
         self.open_runs()?;
         self.output_files()?;
@@ -132,6 +135,16 @@ impl Check<'_> {
         let lines: Vec<String> = sql.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         for line in lines.into_iter().filter(|line| line != "ok") {
             self.fault(format!("the database is damaged: {line}"));
+        }
+        Ok(())
+    }
+
+    fn definitions(&mut self) -> rusqlite::Result<()> {
+        let mut sql =
+            self.db.prepare("SELECT workflow, version, file, text, sum FROM definitions WHERE text IS NOT NULL")?;
+        let read = sql.query_map([], source)?.collect::<rusqlite::Result<Vec<_>>>()?;
+        for DamagedSource { workflow, version, why } in read.into_iter().filter_map(Result::err) {
+            self.fault(format!("the definition of workflow `{workflow}`, version {version}, is damaged: {why}"));
         }
         Ok(())
     }

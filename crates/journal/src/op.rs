@@ -54,6 +54,7 @@ pub(crate) struct BeganRow {
     pub(crate) key: Option<Hash>,
     pub(crate) retry_of: Option<RunId>,
     pub(crate) handles: Option<RunId>,
+    pub(crate) parent: Option<RunId>,
     pub(crate) head: Vec<u8>,
 }
 
@@ -113,6 +114,7 @@ fn prepare(entry: Entry, keeper: &mut Keeper) -> Result<What, EncodeError> {
         }
         Entry::Held { run, paused, priority } => change(run, &Change::Held { paused, priority }),
         Entry::Died { run, cause } => change(run, &Change::Died(cause)),
+        Entry::ChildBegan { run, child } => change(run, &Change::ChildBegan(child)),
         Entry::Log { run, line } => change(run, &Change::Log(line)),
         Entry::Ended(ended) => Ok(ended_row(*ended, keeper)?.map_or(What::Nothing, What::Ended)),
         Entry::Whole(began, ended) => {
@@ -137,6 +139,7 @@ fn began_row(began: Began, keeper: &mut Keeper) -> Result<BeganRow, EncodeError>
         key: began.key,
         retry_of: began.retry_of,
         handles: began.handles,
+        parent: began.parent,
         head,
     })
 }
@@ -208,7 +211,7 @@ pub(crate) const fn lane_of(code: i64) -> Option<Lane> {
 pub(crate) fn weight(entry: &Entry) -> u64 {
     let payload = match entry {
         Entry::Deployed { source, .. } => source.text.len(),
-        Entry::Removed { .. } | Entry::Intent { .. } | Entry::Held { .. } => 0,
+        Entry::Removed { .. } | Entry::Intent { .. } | Entry::Held { .. } | Entry::ChildBegan { .. } => 0,
         Entry::Began(began) => weight_began(began),
         Entry::BlockEnded { done, .. } => done.output.as_ref().map_or(0, Stored::weight),
         Entry::Backoff { failure, .. } => failure.message.len(),

@@ -79,7 +79,7 @@ pub struct StoredRun {
     pub log: Vec<LogLine>,
     /// The last run that repeats it.
     pub retried_by: Option<RunId>,
-    /// The definition it executes, if its text is stored.
+    /// The definition it executes, if its text is stored and is what was written.
     pub source: Option<StoredSource>,
 }
 
@@ -143,15 +143,17 @@ impl Reader {
     pub fn run(&self, run: RunId) -> Result<Option<StoredRun>, ReadError> {
         // One view: the run may end, or be removed, between two statements.
         let view = self.db.unchecked_transaction()?;
-        let sql = "SELECT n, d, retried_by, handles, lane, pid FROM runs WHERE id = ?1";
+        let sql = "SELECT n, d, retried_by, handles, parent, lane, pid FROM runs WHERE id = ?1";
         let found = self.db.prepare_cached(sql)?.query_row([id_bytes(run)], |row| {
             let id = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<[u8; 16]>>(column)?.map(run_id));
-            let lane = row.get::<_, Option<i64>>(4)?.and_then(lane_of);
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, Columns(id(2)?, id(3)?, lane, row.get(5)?)))
+            let lane = row.get::<_, Option<i64>>(5)?.and_then(lane_of);
+            let columns =
+                Columns { retried_by: id(2)?, handles: id(3)?, parent: id(4)?, lane, pid: row.get(6)? };
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, columns))
         });
         let Some((n, d, columns)) = found.optional()? else { return Ok(None) };
-        let sql = "SELECT workflow, version, file, text FROM definitions WHERE d = ?1 AND text IS NOT NULL";
-        let source = self.db.prepare_cached(sql)?.query_row([d], recover::source).optional()?;
+        let sql = "SELECT workflow, version, file, text, sum FROM definitions WHERE d = ?1 AND text IS NOT NULL";
+        let source = self.db.prepare_cached(sql)?.query_row([d], recover::source).optional()?.and_then(Result::ok);
         let sql = "SELECT record FROM records WHERE n = ?1";
         let record: Option<Vec<u8>> = self.db.prepare_cached(sql)?.query_row([n], |row| row.get(0)).optional()?;
         let entries = match &record {
@@ -213,7 +215,7 @@ impl Reader {
                 priority: row.get(4)?,
                 created_at_ms: row.get(5).map(unsigned)?,
                 ended_at_ms: row.get::<_, Option<i64>>(6)?.map(unsigned),
-                error: row.get(7)?,
+                error: row.get_ref(7)?.as_bytes_or_null()?.map(|error| String::from_utf8_lossy(error).into_owned()),
                 retried_by: row.get::<_, Option<[u8; 16]>>(8)?.map(run_id),
                 lane: row.get::<_, Option<i64>>(9)?.and_then(lane_of),
                 pid: row.get(10)?,
@@ -223,14 +225,20 @@ impl Reader {
     }
 }
 
-/// What is kept of a run beside its blobs: the run that repeats it, the one it handles, its lane, its last worker.
-struct Columns(Option<RunId>, Option<RunId>, Option<Lane>, Option<u32>);
+/// What is kept of a run beside its blobs.
+struct Columns {
+    retried_by: Option<RunId>,
+    handles: Option<RunId>,
+    parent: Option<RunId>,
+    lane: Option<Lane>,
+    pid: Option<u32>,
+}
 
 impl Columns {
     fn added_to(self, stored: StoredRun) -> StoredRun {
-        let Self(retried_by, handles, lane, pid) = self;
+        let Self { retried_by, handles, parent, lane, pid } = self;
         let ended = stored.ended.map(|ended| Ended { lane, pid, ..ended });
-        StoredRun { retried_by, ended, began: Began { handles, ..stored.began }, ..stored }
+        StoredRun { retried_by, ended, began: Began { handles, parent, ..stored.began }, ..stored }
     }
 }
 
@@ -256,7 +264,7 @@ fn ended_run(record: &[u8], outputs: &Outputs) -> Result<StoredRun, String> {
 
 impl StoredRun {
     fn of_open(open: OpenRun) -> Self {
-        let OpenRun { began, blocks, paused, priority, log, deaths: _ } = open;
+        let OpenRun { began, blocks, paused, priority, log, deaths: _, children: _ } = open;
         Self { began, ended: None, blocks, paused, priority, log, retried_by: None, source: None }
     }
 }

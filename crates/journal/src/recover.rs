@@ -8,29 +8,32 @@ use rusqlite::{Connection, Result, Row};
 use crate::apply::run_id;
 use crate::entry::{Began, StoredSource};
 use crate::fold::fold;
-use crate::kept::{Change, Kept, decode};
+use crate::kept::{CHANGED, Change, Kept, decode, sum_of};
 use crate::limits::KEY_AGE_MAX;
 use crate::outputs::Outputs;
-use crate::recovered::{BlockProgress, DamagedRun, OpenRun, Recovered, StoredKey, StoredWorkflow};
+use crate::recovered::{BlockProgress, DamagedRun, DamagedSource, OpenRun, Recovered, StoredKey, StoredWorkflow};
 use crate::schema::{integer, milliseconds, unsigned};
 
 /// Reads it all.
 pub(crate) fn recover(db: &Connection, outputs: &Outputs, now_ms: u64) -> Result<Recovered> {
-    let mut recovered = Recovered { workflows: workflows(db)?, programs: programs(db)?, ..Recovered::default() };
+    let mut damaged_sources = Vec::new();
+    let (workflows, programs) = (workflows(db, &mut damaged_sources)?, programs(db, &mut damaged_sources)?);
+    let mut recovered = Recovered { workflows, programs, damaged_sources, ..Recovered::default() };
     recovered.keys = keys(db, now_ms.saturating_sub(milliseconds(KEY_AGE_MAX)))?;
     let mut sql = db.prepare(
-        "SELECT runs.id, runs.handles, progress.entry FROM runs JOIN progress ON progress.n = runs.n
+        "SELECT runs.id, runs.handles, runs.parent, progress.entry FROM runs JOIN progress ON progress.n = runs.n
          WHERE runs.state IS NULL ORDER BY runs.n, progress.sequence",
     )?;
     let mut rows = sql.query([])?;
     let mut gathered: Option<Gathered> = None;
     while let Some(row) = rows.next()? {
-        let (run, entry) = (run_id(row.get(0)?), row.get(2)?);
+        let (run, entry) = (run_id(row.get(0)?), row.get(3)?);
         match &mut gathered {
             Some(open) if open.run == run => open.entries.push(entry),
             Some(_) | None => {
-                let handles = row.get::<_, Option<[u8; 16]>>(1)?.map(run_id);
-                let whole = gathered.replace(Gathered { run, handles, entries: vec![entry] });
+                let id = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<[u8; 16]>>(column)?.map(run_id));
+                let next = Gathered { run, handles: id(1)?, parent: id(2)?, entries: vec![entry] };
+                let whole = gathered.replace(next);
                 whole.into_iter().for_each(|whole| whole.add_to(&mut recovered, outputs));
             }
         }
@@ -44,14 +47,15 @@ pub(crate) fn recover(db: &Connection, outputs: &Outputs, now_ms: u64) -> Result
 struct Gathered {
     run: RunId,
     handles: Option<RunId>,
+    parent: Option<RunId>,
     entries: Vec<Vec<u8>>,
 }
 
 impl Gathered {
     fn add_to(self, recovered: &mut Recovered, outputs: &Outputs) {
-        let Self { run, handles, entries } = self;
+        let Self { run, handles, parent, entries } = self;
         match open_run(outputs, &entries) {
-            Ok(open) => recovered.runs.push(OpenRun { began: Began { handles, ..open.began }, ..open }),
+            Ok(open) => recovered.runs.push(OpenRun { began: Began { handles, parent, ..open.began }, ..open }),
             Err(why) => recovered.damaged.push(DamagedRun { run, why }),
         }
     }
@@ -81,31 +85,57 @@ fn restore(mut run: OpenRun<Kept>, outputs: &Outputs) -> std::result::Result<Ope
         };
         blocks.insert(block, progress);
     }
-    let OpenRun { began, blocks: _, paused, priority, log, deaths } = run;
-    Ok(OpenRun { began: began.map(&mut load)?, blocks, paused, priority, log, deaths })
+    let OpenRun { began, blocks: _, paused, priority, log, deaths, children } = run;
+    Ok(OpenRun { began: began.map(&mut load)?, blocks, paused, priority, log, deaths, children })
 }
 
-/// A definition from the columns `workflow, version, file, text`.
-pub(crate) fn source(row: &Row<'_>) -> Result<StoredSource> {
-    Ok(StoredSource { workflow: row.get(0)?, version: row.get(1)?, file: row.get(2)?, text: row.get(3)? })
+/// A definition from the columns `workflow, version, file, text, sum`.
+pub(crate) fn source(row: &Row<'_>) -> Result<std::result::Result<StoredSource, DamagedSource>> {
+    let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_bytes()?.to_vec());
+    let texts = [text(0)?, text(1)?, text(2)?, text(3)?];
+    let sum: Option<u32> = row.get(4)?;
+    let [workflow, version, file, text] = texts.each_ref().map(|text| String::from_utf8_lossy(text).into_owned());
+    let read = StoredSource { workflow, version, file, text };
+    // One that an earlier version wrote has no checksum.
+    let is_text = texts.iter().all(|text| std::str::from_utf8(text).is_ok());
+    if is_text && sum.is_none_or(|sum| sum == sum_of(&read)) {
+        return Ok(Ok(read));
+    }
+    Ok(Err(DamagedSource { workflow: read.workflow, version: read.version, why: CHANGED.to_owned() }))
 }
 
-fn workflows(db: &Connection) -> Result<Vec<StoredWorkflow>> {
+fn workflows(db: &Connection, damaged: &mut Vec<DamagedSource>) -> Result<Vec<StoredWorkflow>> {
     let mut sql = db.prepare(
-        "SELECT definitions.workflow, version, file, text, at_ms FROM deployed JOIN definitions USING(d)
+        "SELECT definitions.workflow, version, file, text, sum, at_ms FROM deployed JOIN definitions USING(d)
          WHERE text IS NOT NULL ORDER BY definitions.workflow",
     )?;
-    let rows = sql
-        .query_map([], |row| Ok(StoredWorkflow { source: source(row)?, deployed_at_ms: row.get(4).map(unsigned)? }))?;
-    rows.collect()
+    let rows = sql.query_map([], |row| {
+        let deployed_at_ms = row.get(5).map(unsigned)?;
+        Ok(source(row)?.map(|source| StoredWorkflow { source, deployed_at_ms }))
+    })?;
+    sorted(rows.collect::<Result<_>>()?, damaged)
 }
 
-fn programs(db: &Connection) -> Result<Vec<StoredSource>> {
+fn programs(db: &Connection, damaged: &mut Vec<DamagedSource>) -> Result<Vec<StoredSource>> {
     let mut sql = db.prepare(
-        "SELECT workflow, version, file, text FROM definitions
+        "SELECT workflow, version, file, text, sum FROM definitions
          WHERE text IS NOT NULL AND d IN (SELECT d FROM runs WHERE state IS NULL) ORDER BY d",
     )?;
-    sql.query_map([], source)?.collect()
+    let rows = sql.query_map([], source)?;
+    sorted(rows.collect::<Result<_>>()?, damaged)
+}
+
+/// What can be used; the rest is told, once.
+fn sorted<T>(read: Vec<std::result::Result<T, DamagedSource>>, damaged: &mut Vec<DamagedSource>) -> Result<Vec<T>> {
+    let mut sound = Vec::with_capacity(read.len());
+    for one in read {
+        match one {
+            Ok(one) => sound.push(one),
+            Err(source) if damaged.contains(&source) => {}
+            Err(source) => damaged.push(source),
+        }
+    }
+    Ok(sound)
 }
 
 fn keys(db: &Connection, since_ms: u64) -> Result<Vec<StoredKey>> {

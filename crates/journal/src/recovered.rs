@@ -6,7 +6,7 @@ use runlet_proto::control::LogLine;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
 
-use crate::entry::{Began, BlockDone, Stored, StoredSource};
+use crate::entry::{Began, BlockDone, Child, Stored, StoredSource};
 
 /// What is to be recovered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +19,8 @@ pub struct Recovered {
     pub runs: Vec<OpenRun>,
     /// Idempotency keys younger than [`KEY_AGE_MAX`](crate::limits::KEY_AGE_MAX), oldest first.
     pub keys: Vec<StoredKey>,
+    /// Definitions that are deployed, or needed by an open run, and cannot be read as they were written.
+    pub damaged_sources: Vec<DamagedSource>,
     /// Runs that have not ended and whose record cannot be read whole: they are to be ended.
     pub damaged: Vec<DamagedRun>,
 }
@@ -58,6 +60,8 @@ pub struct OpenRun<P = Stored> {
     pub log: Vec<LogLine>,
     /// What workers of it died of.
     pub deaths: Vec<String>,
+    /// Runs that its blocks have begun.
+    pub children: Vec<Child>,
 }
 
 /// How far a block of an open run is.
@@ -81,6 +85,17 @@ pub enum BlockProgress<P = Stored> {
         /// The attempt, from 1.
         attempt: u32,
     },
+}
+
+/// A definition that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DamagedSource {
+    /// Name of the workflow.
+    pub workflow: String,
+    /// Its version.
+    pub version: String,
+    /// What is wrong with it, in one sentence.
+    pub why: String,
 }
 
 /// A run that cannot be gone on with.

@@ -20,7 +20,8 @@ use crate::limits::{BUSY_PATIENCE, CACHE_KIB, LOG_BYTES_KEPT, STATEMENTS_MAX};
 /// Name of the database's file.
 pub(crate) const FILE: &str = "journal.db";
 
-/// The schemas so far, the first and what came to it: each statement batch brings the one before it up by one. They are only ever appended.
+/// The schemas so far, the first and what came to it: each statement batch brings the one before it up by one. They are only
+/// ever appended.
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE definitions(
@@ -45,8 +46,10 @@ const MIGRATIONS: &[&str] = &[
 ",
     "
     ALTER TABLE runs ADD COLUMN handles BLOB;
+    ALTER TABLE runs ADD COLUMN parent BLOB;
     ALTER TABLE runs ADD COLUMN lane INTEGER;
     ALTER TABLE runs ADD COLUMN pid INTEGER;
+    ALTER TABLE definitions ADD COLUMN sum INTEGER;
 ",
 ];
 

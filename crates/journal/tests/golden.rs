@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use bytes::Bytes;
-use runlet_journal::{Entry, Stored};
+use runlet_journal::{Child, Entry, Stored};
 use runlet_proto::failure::Failure;
 use runlet_proto::state::RunState;
 use rusqlite::Connection;
@@ -30,6 +30,7 @@ fn entries() -> Vec<Entry> {
     full.retry_of = Some(run(9));
     full.traceparent = Some("00-trace".to_owned());
     full.handles = Some(run(8));
+    full.parent = Some(run(7));
     let failure = Failure::upstream("http-status", "503").with_help("wait");
     let failure = Failure { retry_after_ms: Some(3), ..failure };
     vec![
@@ -43,6 +44,7 @@ fn entries() -> Vec<Entry> {
         Entry::Log { run: id, line: line(1, "said") },
         Entry::BlockEnded { run: id, block: 3, done: done(1, Stored::Nothing) },
         Entry::Died { run: id, cause: "out-of-memory".to_owned() },
+        Entry::ChildBegan { run: id, child: Child { block: 4, retries: 1, call: 2, run: run(3) } },
         Entry::Whole(began(run(2)), ended(run(2), RunState::Completed)),
         Entry::Began(began(run(3))),
         Entry::BlockEnded { run: run(3), block: 0, done: done(1, json("1")) },
@@ -64,7 +66,7 @@ fn lines(db: &Connection) -> Vec<String> {
         "SELECT 'run ' || n || ': ' || hex(id) || ' ' || coalesce(state, 'open') || ' ' || coalesce(error, '') FROM runs",
     );
     add(
-        "SELECT 'beside ' || n || ': ' || coalesce(hex(handles), '-') || ' ' || coalesce(lane, '-') || ' ' || coalesce(pid, '-') FROM runs",
+        "SELECT 'beside ' || n || ': ' || coalesce(hex(handles), '-') || ' ' || coalesce(hex(parent), '-') || ' ' || coalesce(lane, '-') || ' ' || coalesce(pid, '-') FROM runs",
     );
     add("SELECT 'progress ' || n || '.' || sequence || ': ' || hex(entry) FROM progress");
     add("SELECT 'record ' || n || ': ' || hex(record) FROM records");

@@ -9,7 +9,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use runlet_journal::{BlockProgress, Entry, Reader, Stored, check};
+use runlet_journal::{BlockProgress, Child, Entry, Reader, Stored, check};
 use runlet_proto::state::{Lane, RunState};
 use rusqlite::{Connection, params};
 use support::{Opened, began, ended, large, run, source};
@@ -80,11 +80,14 @@ fn a_journal_of_schema_1_is_taken_up() {
     // It goes on in the present schema, beside what was there.
     let mut more = began(run(5));
     more.handles = Some(run(4));
+    more.parent = Some(run(3));
+    let child = Child { block: 0, retries: 0, call: 7, run: run(6) };
     opened.write(vec![
         Entry::Died { run: run(1), cause: "out-of-memory".to_owned() },
         Entry::Ended(ended(run(1), RunState::Failed)),
         Entry::Began(more),
         Entry::Died { run: run(5), cause: "seccomp".to_owned() },
+        Entry::ChildBegan { run: run(5), child },
     ]);
     opened.close();
     let report = check(directory.path()).unwrap();
@@ -102,6 +105,7 @@ fn a_journal_of_schema_1_is_taken_up() {
     drop(reader);
     let again = Opened::at(directory.path());
     let [open] = &again.recovered.runs[..] else { panic!("{:?}", again.recovered.runs) };
-    assert_eq!((open.began.handles, &open.deaths[..]), (Some(run(4)), &["seccomp".to_owned()][..]));
+    assert_eq!((open.began.handles, open.began.parent), (Some(run(4)), Some(run(3))));
+    assert_eq!((&open.deaths[..], &open.children[..]), (&["seccomp".to_owned()][..], &[child][..]));
     again.close();
 }

@@ -206,3 +206,62 @@ fn a_check_finds_a_damaged_page() {
     assert!(!report.faults.is_empty());
     assert!(report.faults[0].contains("damaged"), "{:?}", report.faults);
 }
+
+/// Flips a bit of the first place where the database has this text; it stays text.
+fn flip(directory: &Path, text: &str) {
+    let path = directory.join("journal.db");
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(text.len()).position(|found| found == text.as_bytes()).expect("it is stored");
+    bytes[at] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+}
+
+#[test]
+fn a_bit_that_flips_inside_a_text_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = Opened::at(directory.path());
+    let open = |number, input: &str| {
+        let mut began = began(run(number));
+        began.input = json(input);
+        Entry::Began(began)
+    };
+    let mut other = source("other", "v1");
+    other.text = "{\"name\": \"other\", \"description\": \"definition-text\"}".to_owned();
+    opened.write(vec![Entry::Deployed { source: source("shop", "v1"), at_ms: 1 }]);
+    opened.write(vec![Entry::Deployed { source: other.clone(), at_ms: 1 }]);
+    opened.write(vec![open(1, "\"input-of-one\""), open(2, "\"input-of-two\""), open(3, "\"input-of-three\"")]);
+    let block = |number, output: &str| Entry::BlockEnded { run: run(number), block: 0, done: done(1, json(output)) };
+    opened.write(vec![block(2, "\"output-of-two\""), block(3, "\"output-of-three\"")]);
+    let mut end = ended(run(4), RunState::Completed);
+    end.output = Some(json("\"output-of-four\""));
+    opened.write(vec![Entry::Whole(began(run(4)), end)]);
+    opened.close();
+    assert_eq!(check(directory.path()).unwrap().faults, Vec::<String>::new());
+
+    for text in ["definition-text", "input-of-one", "output-of-two", "output-of-four"] {
+        flip(directory.path(), text);
+    }
+    let faults = check(directory.path()).unwrap().faults;
+    let named = ["workflow `other`".to_owned()].into_iter().chain([1, 2, 4].map(|number| run(number).to_string()));
+    assert_eq!(faults.len(), 4, "{faults:?}");
+    for name in named {
+        assert!(faults.iter().any(|fault| fault.contains(&name) && fault.contains("checksum")), "{name}: {faults:?}");
+    }
+
+    // Those that are damaged are named, and the others go on.
+    let opened = Opened::at(directory.path());
+    let recovered = &opened.recovered;
+    assert_eq!(recovered.damaged.iter().map(|damaged| damaged.run).collect::<Vec<_>>(), [run(1), run(2)]);
+    assert!(recovered.damaged.iter().all(|damaged| damaged.why.contains("checksum")), "{:?}", recovered.damaged);
+    assert_eq!(recovered.runs.iter().map(|open| open.began.run).collect::<Vec<_>>(), [run(3)]);
+    assert_eq!(recovered.workflows.iter().map(|live| &*live.source.workflow).collect::<Vec<_>>(), ["shop"]);
+    assert_eq!(recovered.damaged_sources[0].workflow, "other");
+    let error = Reader::open(directory.path()).unwrap().run(run(4)).unwrap_err().to_string();
+    assert!(error.contains("its checksum differs"), "{error}");
+    // Deployed again, it is whole again.
+    opened.write(vec![Entry::Deployed { source: other.clone(), at_ms: 2 }]);
+    opened.close();
+    let again = Opened::at(directory.path());
+    assert!(again.recovered.workflows.iter().any(|live| live.source == other), "{:?}", again.recovered.workflows);
+    again.close();
+}

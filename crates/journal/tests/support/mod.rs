@@ -105,6 +105,7 @@ pub(crate) fn began(run: RunId) -> Box<Began> {
         retry_of: None,
         traceparent: None,
         handles: None,
+        parent: None,
     })
 }
 

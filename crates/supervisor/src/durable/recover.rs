@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use runlet_journal::{BlockDone, BlockProgress, Ended, Entry, OpenRun, Recovered, StoredError, StoredSource};
+use runlet_journal::{
+    BlockDone, BlockProgress, DamagedSource, Ended, Entry, OpenRun, Recovered, StoredError, StoredSource,
+};
 use runlet_kernel::{Event, Progress, Restored, RestoredBlock, Submit, Time};
 use runlet_proto::control::SourceText;
 use runlet_proto::failure::{Failure, FailureClass};
@@ -46,7 +48,10 @@ impl Core {
     /// Takes up what is open. The runs are admitted as any others are: by priority, memory and slots.
     pub(crate) fn recover(&mut self, recovered: Recovered) -> Recovery {
         let mut recovery = Recovery::default();
-        let Recovered { workflows, programs, runs, keys, damaged } = recovered;
+        let Recovered { workflows, programs, runs, keys, damaged_sources, damaged } = recovered;
+        for DamagedSource { workflow, version, why } in &damaged_sources {
+            tracing::error!(workflow, version, why, "a definition in the journal is damaged; deploy it again");
+        }
         for stored in workflows {
             match read(&stored.source) {
                 Ok(program) => {
@@ -70,7 +75,13 @@ impl Core {
             let known = match program {
                 Some(Ok(program)) => self.take_up(program.clone(), &open, &mut recovery),
                 Some(Err(why)) => Err(format!("its definition is not valid any more: {why}")),
-                None => Err("its definition is not in the journal".to_owned()),
+                None => {
+                    let of_it = |source: &&DamagedSource| source.version == open.began.version;
+                    Err(match damaged_sources.iter().find(of_it) {
+                        Some(source) => format!("its definition is damaged: {}", source.why),
+                        None => "its definition is not in the journal".to_owned(),
+                    })
+                }
             };
             if let Err(why) = known {
                 recovery.failed += 1;
