@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::ids::RunId;
+use crate::memory::{MemoryCall, MemoryOp, MemoryReply, Message, ReceiveCall, SendCall};
 use crate::trace::TraceOutcome;
 
 /// One request of a block to the world outside.
@@ -14,6 +15,12 @@ pub enum Call {
     Fetch(FetchCall),
     /// A run of another workflow.
     Workflow(WorkflowCall),
+    /// Shared memory.
+    Memory(MemoryCall),
+    /// A message for a channel.
+    Send(SendCall),
+    /// A message from a channel.
+    Receive(ReceiveCall),
 }
 
 /// A run of another workflow.
@@ -29,14 +36,14 @@ pub struct WorkflowCall {
 
 impl Call {
     /// Whether making it twice may do more than making it once: a request whose method is not idempotent (RFC 9110, section
-    /// 9.2.2). A run that a call began is found again by who repeats the call.
+    /// 9.2.2). A run that a call began is found again by who repeats the call, and so is what a store answered.
     #[must_use]
     pub fn has_effect(&self) -> bool {
         match self {
             Self::Fetch(fetch) => {
                 !matches!(fetch.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
             }
-            Self::Workflow(_) => false,
+            Self::Workflow(_) | Self::Memory(_) | Self::Send(_) | Self::Receive(_) => false,
         }
     }
 
@@ -46,6 +53,10 @@ impl Call {
         match self {
             Self::Fetch(fetch) => format!("fetch {}", host_of(&fetch.url)),
             Self::Workflow(call) => format!("workflow {}", call.workflow),
+            Self::Memory(call) if call.lock.is_some() => format!("lock {}", call.namespace),
+            Self::Memory(call) => format!("memory {}", call.namespace),
+            Self::Send(call) => format!("send {}", call.channel),
+            Self::Receive(call) => format!("receive {}", call.channel),
         }
     }
 
@@ -54,7 +65,18 @@ impl Call {
     pub fn in_words(&self) -> String {
         match self {
             Self::Fetch(fetch) => format!("fetch {} {}", fetch.method, host_of(&fetch.url)),
-            Self::Workflow(_) => self.blocked_on(),
+            Self::Memory(MemoryCall { namespace, op, .. }) => match op {
+                MemoryOp::List { .. } | MemoryOp::Unlock => format!("memory {namespace} {}", op.name()),
+                MemoryOp::Get { key }
+                | MemoryOp::Set { key, .. }
+                | MemoryOp::Delete { key }
+                | MemoryOp::Add { key, .. }
+                | MemoryOp::Append { key, .. }
+                | MemoryOp::Take { key }
+                | MemoryOp::CompareAndSet { key, .. }
+                | MemoryOp::Watch { key, .. } => format!("memory {namespace} {} {key}", op.name()),
+            },
+            Self::Workflow(_) | Self::Send(_) | Self::Receive(_) => self.blocked_on(),
         }
     }
 }
@@ -80,6 +102,12 @@ pub enum Answer {
         /// JSON text of its output, if it was waited for.
         output: Option<Bytes>,
     },
+    /// To [`Call::Memory`].
+    Memory(MemoryReply),
+    /// To [`Call::Send`]: the message's number.
+    Sent(u64),
+    /// To [`Call::Receive`].
+    Received(Message),
 }
 
 impl Answer {
@@ -90,6 +118,10 @@ impl Answer {
             Self::Fetch(reply) => reply.body.len(),
             Self::Failed(_) => 0,
             Self::Workflow { output, .. } => output.as_ref().map_or(0, Bytes::len),
+            Self::Memory(MemoryReply::Value(item)) => item.as_ref().map_or(0, |item| item.value.len()),
+            Self::Memory(MemoryReply::Items { items, .. }) => items.iter().map(|item| item.value.len()).sum(),
+            Self::Sent(_) => 0,
+            Self::Received(message) => message.body.len(),
         }
     }
 
@@ -100,6 +132,13 @@ impl Answer {
             Self::Fetch(reply) => TraceOutcome::Answered(format!("{}, {} bytes", reply.status, reply.body.len())),
             Self::Failed(failure) => TraceOutcome::Failed(failure.message.clone()),
             Self::Workflow { run, .. } => TraceOutcome::Answered(format!("run {run}")),
+            Self::Memory(MemoryReply::Value(None)) => TraceOutcome::Answered("nothing".to_owned()),
+            Self::Memory(MemoryReply::Value(Some(item))) => {
+                TraceOutcome::Answered(format!("version {}, {} bytes", item.version, item.value.len()))
+            }
+            Self::Memory(MemoryReply::Items { items, .. }) => TraceOutcome::Answered(format!("{} keys", items.len())),
+            Self::Sent(id) => TraceOutcome::Answered(format!("message {id}")),
+            Self::Received(message) => TraceOutcome::Answered(format!("message {}", message.id)),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod frame;
 pub mod hello;
 pub mod hook;
 pub mod ids;
+pub mod memory;
 pub mod metrics;
 pub mod parcel;
 pub mod past;

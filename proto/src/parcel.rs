@@ -8,6 +8,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::memory::MemoryReply;
 use crate::call::{Answer, Body, FetchReply};
 use crate::worker::{Begin, Payload, ToWorker, Values};
 
@@ -124,9 +125,17 @@ impl ToWorker {
             Self::Answer { answer: Answer::Workflow { output, .. }, .. } => {
                 output.iter_mut().map(Place::Bytes).collect()
             }
-            Self::Run(_) | Self::Prepare(_) | Self::Answer { answer: Answer::Failed(_), .. } | Self::Parcel(_) => {
-                Vec::new()
+            Self::Answer { answer: Answer::Memory(MemoryReply::Value(item)), .. } => {
+                item.iter_mut().map(|item| Place::Bytes(&mut item.value)).collect()
             }
+            Self::Answer { answer: Answer::Memory(MemoryReply::Items { items, .. }), .. } => {
+                items.iter_mut().map(|item| Place::Bytes(&mut item.value)).collect()
+            }
+            Self::Answer { answer: Answer::Received(message), .. } => vec![Place::Bytes(&mut message.body)],
+            Self::Answer { answer: Answer::Failed(_) | Answer::Sent(_), .. }
+            | Self::Run(_)
+            | Self::Prepare(_)
+            | Self::Parcel(_) => Vec::new(),
         }
     }
 }

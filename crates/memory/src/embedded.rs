@@ -1,0 +1,1 @@
+//! The store in the supervisor's own memory.

@@ -1,0 +1,1 @@
+//! The failures that both stores tell alike.

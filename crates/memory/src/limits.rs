@@ -1,0 +1,1 @@
+//! Every bound of shared memory, by name.
