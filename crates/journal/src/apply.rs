@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Result, params};
 
 use crate::entry::StoredSource;
 use crate::kept::{FileRef, Hash, record, sum_of};
+use crate::memory_rows;
 use crate::op::{BeganRow, EndedRow, Op, What};
 use crate::schema::{integer, unsigned};
 
@@ -65,6 +66,7 @@ impl Tables {
             What::Nothing => None,
             What::Deployed { source, at_ms } => return self.deploy(db, source, *at_ms),
             What::Removed { workflow } => return self.remove(db, workflow),
+            What::Memory(changes) => return changes.iter().try_for_each(|change| memory_rows::apply(db, change)),
             What::Began(began) => self.begin(db, began, true)?,
             What::Change { run, blob } => self.change(db, *run, blob)?,
             What::Ended(ended) => self.end(db, ended)?,

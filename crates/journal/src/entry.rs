@@ -14,6 +14,8 @@ use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_proto::trace::TraceSpan;
 use serde::{Deserialize, Serialize};
 
+use crate::memory::MemoryChange;
+
 /// One fact about workflows or runs, to be on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -96,6 +98,8 @@ pub enum Entry {
         /// The line.
         line: LogLine,
     },
+    /// Shared memory has changed, in this order.
+    Memory(Vec<MemoryChange>),
     /// The run reached its terminal state. It is written once: a second one for the same run changes nothing and is counted
     /// in [`Stats::out_of_place`](crate::Stats::out_of_place).
     Ended(Box<Ended>),
@@ -108,7 +112,7 @@ impl Entry {
     #[must_use]
     pub fn run(&self) -> Option<RunId> {
         match self {
-            Self::Deployed { .. } | Self::Removed { .. } => None,
+            Self::Deployed { .. } | Self::Removed { .. } | Self::Memory(_) => None,
             Self::Began(began) | Self::Whole(began, _) => Some(began.run),
             Self::Ended(ended) => Some(ended.run),
             Self::Intent { run, .. }

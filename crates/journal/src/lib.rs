@@ -22,6 +22,7 @@ mod kept;
 pub mod limits;
 mod maintain;
 mod memory;
+mod memory_rows;
 mod op;
 mod outputs;
 mod queue;
@@ -39,8 +40,6 @@ pub use journal::{Config, Heard, Journal, Retention, Stats, open};
 #[doc(hidden)]
 pub use journal::{Tuning, open_tuned};
 pub use maintain::{Collected, Report, check, gc};
-pub use memory::{
-    MemoryChange, MessageState, StoredAnswer, StoredKeyValue, StoredMemory, StoredMessage,
-};
+pub use memory::{MemoryChange, MessageState, StoredAnswer, StoredKeyValue, StoredMemory, StoredMessage};
 pub use reader::{HistoryFilter, Reader, RunLine, StoredRun};
 pub use recovered::{BlockProgress, DamagedRun, DamagedSource, OpenRun, Recovered, StoredKey, StoredWorkflow};

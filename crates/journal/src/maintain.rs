@@ -12,6 +12,7 @@ use crate::fault::Fault;
 use crate::journal::{Retention, Tuning};
 use crate::kept::{Change, FileRef, Kept, decode, decode_record};
 use crate::limits::{CHECK_FAULTS_MAX, RETENTION_RUNS_PER_PIECE};
+use crate::memory_rows;
 use crate::op::state_of;
 use crate::outputs::Outputs;
 use crate::recover::source;
@@ -120,6 +121,7 @@ impl Check<'_> {
         self.ended_runs()?;
         self.open_runs()?;
         self.output_files()?;
+        self.memory()?;
         view.finish()
     }
 
@@ -200,6 +202,13 @@ impl Check<'_> {
         if heads != self.report.runs_open {
             self.fault(format!("{} runs are open, and {heads} of them have a beginning", self.report.runs_open));
         }
+        Ok(())
+    }
+
+    fn memory(&mut self) -> rusqlite::Result<()> {
+        let mut damaged = Vec::new();
+        memory_rows::load(self.db, &mut damaged)?;
+        damaged.into_iter().for_each(|fault| self.fault(fault));
         Ok(())
     }
 

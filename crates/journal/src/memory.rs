@@ -50,6 +50,22 @@ pub enum MemoryChange {
     Forgotten(RunId),
 }
 
+impl MemoryChange {
+    /// About how many bytes it holds beside itself.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Set { namespace, key, value, .. } => namespace.len() + key.len() + value.len(),
+                Self::Removed { namespace, key, .. } => namespace.len() + key.len(),
+                Self::Locked { namespace, .. } => namespace.len(),
+                Self::Message(message) => message.channel.len() + message.body.as_ref().map_or(0, Bytes::len),
+                Self::Done { channel, .. } => channel.len(),
+                Self::Answered(answer) => answer.answer.len(),
+                Self::Forgotten(_) => 0,
+            }
+    }
+}
+
 /// A message of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {

@@ -8,6 +8,7 @@ use runlet_proto::state::{Lane, RunState};
 use crate::entry::{Began, Ended, Entry, Stored, StoredError, StoredSource};
 use crate::kept::{Change, FileRef, Hash, Keeper, encode};
 use crate::limits::ERROR_CHARS_MAX;
+use crate::memory::MemoryChange;
 
 /// One entry, ready.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) enum What {
     Began(BeganRow),
     /// Something happened in an open run.
     Change { run: RunId, blob: Vec<u8> },
+    /// Shared memory has changed.
+    Memory(Vec<MemoryChange>),
     /// A run ends.
     Ended(EndedRow),
     /// A run that began and ended.
@@ -86,7 +89,12 @@ impl Op {
         match &self.what {
             What::Began(began) => Some(began.run).filter(|_| !self.with_an_end),
             What::Whole(began, _) => Some(began.run),
-            What::Nothing | What::Deployed { .. } | What::Removed { .. } | What::Change { .. } | What::Ended(_) => None,
+            What::Nothing
+            | What::Deployed { .. }
+            | What::Removed { .. }
+            | What::Change { .. }
+            | What::Memory(_)
+            | What::Ended(_) => None,
         }
     }
 
@@ -96,7 +104,7 @@ impl Op {
             What::Began(began) | What::Whole(began, _) => Some(began.run),
             What::Change { run, .. } => Some(*run),
             What::Ended(ended) => Some(ended.run),
-            What::Nothing | What::Deployed { .. } | What::Removed { .. } => None,
+            What::Nothing | What::Deployed { .. } | What::Removed { .. } | What::Memory(_) => None,
         }
     }
 }
@@ -116,6 +124,7 @@ fn prepare(entry: Entry, keeper: &mut Keeper) -> Result<What, EncodeError> {
         Entry::Died { run, cause } => change(run, &Change::Died(cause)),
         Entry::ChildBegan { run, child } => change(run, &Change::ChildBegan(child)),
         Entry::Log { run, line } => change(run, &Change::Log(line)),
+        Entry::Memory(changes) => Ok(What::Memory(changes)),
         Entry::Ended(ended) => Ok(ended_row(*ended, keeper)?.map_or(What::Nothing, What::Ended)),
         Entry::Whole(began, ended) => {
             let began = began_row(*began, keeper)?;
@@ -217,6 +226,7 @@ pub(crate) fn weight(entry: &Entry) -> u64 {
         Entry::Backoff { failure, .. } => failure.message.len(),
         Entry::Died { cause, .. } => cause.len(),
         Entry::Log { line, .. } => line.text.len(),
+        Entry::Memory(changes) => changes.iter().map(MemoryChange::weight).sum(),
         Entry::Ended(ended) => weight_ended(ended),
         Entry::Whole(began, ended) => weight_began(began) + weight_ended(ended),
     };

@@ -147,8 +147,7 @@ impl Reader {
         let found = self.db.prepare_cached(sql)?.query_row([id_bytes(run)], |row| {
             let id = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<[u8; 16]>>(column)?.map(run_id));
             let lane = row.get::<_, Option<i64>>(5)?.and_then(lane_of);
-            let columns =
-                Columns { retried_by: id(2)?, handles: id(3)?, parent: id(4)?, lane, pid: row.get(6)? };
+            let columns = Columns { retried_by: id(2)?, handles: id(3)?, parent: id(4)?, lane, pid: row.get(6)? };
             Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, columns))
         });
         let Some((n, d, columns)) = found.optional()? else { return Ok(None) };

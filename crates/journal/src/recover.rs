@@ -10,6 +10,7 @@ use crate::entry::{Began, StoredSource};
 use crate::fold::fold;
 use crate::kept::{CHANGED, Change, Kept, decode, sum_of};
 use crate::limits::KEY_AGE_MAX;
+use crate::memory_rows;
 use crate::outputs::Outputs;
 use crate::recovered::{BlockProgress, DamagedRun, DamagedSource, OpenRun, Recovered, StoredKey, StoredWorkflow};
 use crate::schema::{integer, milliseconds, unsigned};
@@ -40,6 +41,7 @@ pub(crate) fn recover(db: &Connection, outputs: &Outputs, now_ms: u64) -> Result
     }
     gathered.into_iter().for_each(|whole| whole.add_to(&mut recovered, outputs));
     recovered.runs.sort_by_key(|open| (open.began.created_at_ms, open.began.run));
+    recovered.memory = memory_rows::load(db, &mut recovered.damaged_memory)?;
     Ok(recovered)
 }
 

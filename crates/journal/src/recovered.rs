@@ -7,6 +7,7 @@ use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
 
 use crate::entry::{Began, BlockDone, Child, Stored, StoredSource};
+use crate::memory::StoredMemory;
 
 /// What is to be recovered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +24,10 @@ pub struct Recovered {
     pub damaged_sources: Vec<DamagedSource>,
     /// Runs that have not ended and whose record cannot be read whole: they are to be ended.
     pub damaged: Vec<DamagedRun>,
+    /// What workflows share in the embedded store.
+    pub memory: StoredMemory,
+    /// Keys and messages that cannot be read as they were written, each in one sentence. They are left out.
+    pub damaged_memory: Vec<String>,
 }
 
 /// A deployed workflow.

@@ -4,6 +4,8 @@
 //! - `runs` has one short row for each run, so that listing a hundred thousand reads few pages. `state` is null while the run
 //!   is open.
 //! - `progress` has the head (sequence 0) and the entries of open runs only; `records` what they became when the run ended.
+//! - `memory_*` are the namespaces, keys, channels and messages of the embedded store, and what it has answered to calls that
+//!   must not be done twice.
 //! - `outputs` says which run names which file. `keys` are idempotency keys. `probe` is written to see whether there is space.
 
 use std::fs::OpenOptions;
@@ -46,10 +48,25 @@ const MIGRATIONS: &[&str] = &[
 ",
     "
     ALTER TABLE runs ADD COLUMN handles BLOB;
-    ALTER TABLE runs ADD COLUMN parent BLOB;
     ALTER TABLE runs ADD COLUMN lane INTEGER;
     ALTER TABLE runs ADD COLUMN pid INTEGER;
+",
+    "
+    ALTER TABLE runs ADD COLUMN parent BLOB;
     ALTER TABLE definitions ADD COLUMN sum INTEGER;
+    CREATE TABLE memory_namespaces(
+        namespace TEXT PRIMARY KEY, version INTEGER NOT NULL, holder BLOB, until_ms INTEGER) WITHOUT ROWID;
+    CREATE TABLE memory_keys(
+        namespace TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, version INTEGER NOT NULL, expires_at_ms INTEGER,
+        sum INTEGER NOT NULL, PRIMARY KEY(namespace, key)) WITHOUT ROWID;
+    CREATE TABLE memory_channels(channel TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE memory_messages(
+        channel TEXT NOT NULL, id INTEGER NOT NULL, body BLOB NOT NULL, sent_at_ms INTEGER NOT NULL, sum INTEGER NOT NULL,
+        deliveries INTEGER NOT NULL, deliveries_max INTEGER NOT NULL, run BLOB, state INTEGER NOT NULL,
+        PRIMARY KEY(channel, id)) WITHOUT ROWID;
+    CREATE TABLE memory_answers(
+        run BLOB NOT NULL, block INTEGER NOT NULL, retries INTEGER NOT NULL, call INTEGER NOT NULL, answer BLOB NOT NULL,
+        PRIMARY KEY(run, block, retries, call)) WITHOUT ROWID;
 ",
 ];
 

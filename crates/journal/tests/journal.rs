@@ -236,7 +236,7 @@ fn a_newer_schema_and_a_damaged_file_are_refused_in_words() {
         [open(config(), |_| {}).map(drop).unwrap_err(), Reader::open(directory.path()).map(drop).unwrap_err()];
     for error in refused {
         assert!(
-            error.to_string().contains("has schema 1000, and this version of Runlet knows schemas up to 2"),
+            error.to_string().contains("has schema 1000, and this version of Runlet knows schemas up to 3"),
             "{error}"
         );
     }

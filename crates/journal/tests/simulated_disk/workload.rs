@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use runlet_journal::{BlockProgress, Entry, HistoryFilter, OpenRun, Reader, Recovered};
+use bytes::Bytes;
+use runlet_journal::{BlockProgress, Child, Entry, HistoryFilter, MemoryChange, OpenRun, Reader, Recovered};
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
 use runlet_proto::state::RunState;
@@ -26,7 +27,7 @@ struct Maker {
 
 impl Maker {
     fn entry(&mut self) -> Entry {
-        let choice = self.random.below(12);
+        let choice = self.random.below(15);
         match choice {
             0 => Entry::Deployed { source: source("shop", &format!("v{}", self.random.below(4))), at_ms: 7 },
             1 => Entry::Removed { workflow: "shop".to_owned() },
@@ -39,6 +40,7 @@ impl Maker {
                 let (id, _) = self.take_open();
                 Entry::Ended(ended(id, RunState::Failed))
             }
+            12 | 13 => self.share(),
             _ if self.open.is_empty() => self.begin(),
             _ => self.change(choice),
         }
@@ -52,6 +54,20 @@ impl Maker {
         began.input = json(&format!("\"{}\"", "i".repeat(self.random.below(6_000) as usize)));
         began.source = Some(source("shop", "v1"));
         Entry::Began(began)
+    }
+
+    /// Some keys are written or removed.
+    fn share(&mut self) -> Entry {
+        let change = |random: &mut Random, version| {
+            let (namespace, key) = ("prices".to_owned(), format!("k{}", random.below(6)));
+            if random.below(3) == 0 {
+                return MemoryChange::Removed { namespace, key, version };
+            }
+            let value = Bytes::from("7".repeat(1 + random.below(3_000) as usize));
+            MemoryChange::Set { namespace, key, value, version, expires_at_ms: None }
+        };
+        self.lines += 4;
+        Entry::Memory((0..=self.random.below(3)).map(|at| change(&mut self.random, self.lines + at)).collect())
     }
 
     fn take_open(&mut self) -> (RunId, u16) {
@@ -71,6 +87,10 @@ impl Maker {
                 let failure = Failure::upstream("connect", "refused");
                 Entry::Backoff { run, block: block + 1_000, attempt: 1, retries: 1, failure, retry_at_ms: self.lines }
             }
+            14 => Entry::ChildBegan {
+                run,
+                child: Child { block, retries: 0, call: self.lines as u32, run: super::support::run(1) },
+            },
             _ if self.lines.is_multiple_of(3) => Entry::Died { run, cause: format!("death {}", self.lines) },
             _ => Entry::Log { run, line: line(self.lines, "said") },
         }
@@ -83,6 +103,8 @@ pub(crate) struct Snapshot {
     pub(crate) deployed: BTreeMap<String, String>,
     pub(crate) open: BTreeMap<RunId, OpenRun>,
     pub(crate) ended: BTreeMap<RunId, RunState>,
+    /// Versions and lengths of keys in shared memory.
+    pub(crate) keys: BTreeMap<String, (u64, usize)>,
 }
 
 impl Snapshot {
@@ -105,6 +127,7 @@ impl Snapshot {
         Self {
             deployed: deployed.collect(),
             open: recovered.runs.into_iter().map(|run| (run.began.run, run)).collect(),
+            keys: recovered.memory.keys.into_iter().map(|key| (key.key, (key.version, key.value.len()))).collect(),
             ended: history.into_iter().filter_map(|line| Some((line.run, line.state?))).collect(),
         }
     }
@@ -123,7 +146,7 @@ impl Snapshot {
                 began.source = None;
                 let (run, priority) = (began.run, began.priority);
                 let (blocks, log, deaths) = (BTreeMap::new(), Vec::new(), Vec::new());
-                let open = OpenRun { began, blocks, paused: false, priority, log, deaths };
+                let open = OpenRun { began, blocks, paused: false, priority, log, deaths, children: Vec::new() };
                 self.open.insert(run, open);
             }
             Entry::Intent { run, block, attempt, .. } => to(run, *block, BlockProgress::Unknown { attempt: *attempt }),
@@ -140,12 +163,28 @@ impl Snapshot {
                 (open.paused, open.priority) = (*paused, *priority);
             }
             Entry::Died { run, cause } => self.open.get_mut(run).unwrap().deaths.push(cause.clone()),
+            Entry::ChildBegan { run, child } => self.open.get_mut(run).unwrap().children.push(*child),
+            Entry::Memory(changes) => changes.iter().for_each(|change| self.share(change)),
             Entry::Log { run, line } => self.open.get_mut(run).unwrap().log.push(line.clone()),
             Entry::Ended(ended) => {
                 self.open.remove(&ended.run);
                 self.ended.insert(ended.run, ended.state);
             }
             Entry::Whole(_, ended) => drop(self.ended.insert(ended.run, ended.state)),
+        }
+    }
+
+    fn share(&mut self, change: &MemoryChange) {
+        match change {
+            MemoryChange::Set { key, value, version, .. } => {
+                drop(self.keys.insert(key.clone(), (*version, value.len())));
+            }
+            MemoryChange::Removed { key, .. } => drop(self.keys.remove(key)),
+            MemoryChange::Locked { .. }
+            | MemoryChange::Message(_)
+            | MemoryChange::Done { .. }
+            | MemoryChange::Answered(_)
+            | MemoryChange::Forgotten(_) => {}
         }
     }
 }
