@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use runlet_proto::ids::RunId;
+use runlet_proto::state::RunState;
 use rusqlite::{Connection, Result, Row};
 
 use crate::apply::run_id;
@@ -11,6 +12,7 @@ use crate::fold::fold;
 use crate::kept::{CHANGED, Change, Kept, decode, sum_of};
 use crate::limits::KEY_AGE_MAX;
 use crate::memory_rows;
+use crate::op::state_code;
 use crate::outputs::Outputs;
 use crate::recovered::{BlockProgress, DamagedRun, DamagedSource, OpenRun, Recovered, StoredKey, StoredWorkflow};
 use crate::schema::{integer, milliseconds, unsigned};
@@ -41,6 +43,7 @@ pub(crate) fn recover(db: &Connection, outputs: &Outputs, now_ms: u64) -> Result
     }
     gathered.into_iter().for_each(|whole| whole.add_to(&mut recovered, outputs));
     recovered.runs.sort_by_key(|open| (open.began.created_at_ms, open.began.run));
+    recovered.completed = completed(db)?;
     recovered.memory = memory_rows::load(db, &mut recovered.damaged_memory)?;
     Ok(recovered)
 }
@@ -138,6 +141,15 @@ fn sorted<T>(read: Vec<std::result::Result<T, DamagedSource>>, damaged: &mut Vec
         }
     }
     Ok(sound)
+}
+
+fn completed(db: &Connection) -> Result<Vec<(String, u64)>> {
+    let mut sql = db.prepare(
+        "SELECT workflow, max(ended_at_ms) FROM runs JOIN definitions USING(d) WHERE state = ?1
+         GROUP BY workflow ORDER BY workflow",
+    )?;
+    let rows = sql.query_map([state_code(RunState::Completed)], |row| Ok((row.get(0)?, row.get(1).map(unsigned)?)))?;
+    rows.collect()
 }
 
 fn keys(db: &Connection, since_ms: u64) -> Result<Vec<StoredKey>> {

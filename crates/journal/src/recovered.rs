@@ -24,6 +24,8 @@ pub struct Recovered {
     pub damaged_sources: Vec<DamagedSource>,
     /// Runs that have not ended and whose record cannot be read whole: they are to be ended.
     pub damaged: Vec<DamagedRun>,
+    /// When each workflow had its last COMPLETED run that is still kept, in milliseconds since the Unix epoch.
+    pub completed: Vec<(String, u64)>,
     /// What workflows share in the embedded store.
     pub memory: StoredMemory,
     /// Keys and messages that cannot be read as they were written, each in one sentence. They are left out.

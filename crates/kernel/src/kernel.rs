@@ -17,7 +17,7 @@ use crate::parking::Parking;
 use crate::ready::ReadyQueue;
 use crate::rejected::Rejected;
 use crate::slots::Slots;
-use crate::table::{Key, Table};
+use crate::table::{Admission, Key, Table};
 use crate::time::{Span, Time};
 use crate::timers::Timers;
 use crate::transition::{BlockEvent, Phase, RunEvent, next_phase, next_state};
@@ -168,6 +168,13 @@ impl<P: Clone> Kernel<P> {
     /// All runs that are live, or ended and not yet forgotten, in no particular order.
     pub fn runs(&self) -> impl Iterator<Item = &WorkflowControlBlock<P>> {
         self.table.iter().map(|(_, run)| &run.control)
+    }
+
+    /// Whether a run is live and counts for its workflow's `concurrency`; one that does not waits for others of it to end.
+    #[must_use]
+    pub fn is_admitted(&self, run: RunId) -> bool {
+        let run = self.table.find(run).map(|key| self.table.get(key));
+        run.is_some_and(|run| run.admission == Admission::Admitted && !run.control.state.is_terminal())
     }
 
     /// Hands over the control block of an ended run, which then is unknown. `None` if it is unknown or live.

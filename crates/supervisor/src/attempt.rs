@@ -8,6 +8,7 @@ use runlet_blocks::{CallId, Execution, Interrupted};
 use runlet_proto::call::Answer;
 use tokio::task::AbortHandle;
 
+use crate::dependencies::Gate;
 use crate::inbound::AttemptId;
 
 const UNDISTURBED: u8 = 0;
@@ -110,12 +111,34 @@ pub(crate) struct Active {
     pub(crate) computing: bool,
     /// Its calls under way.
     pub(crate) calls: Vec<AbortHandle>,
+    /// What it waits for before it begins, if it has not begun.
+    pub(crate) gate: Option<Gate>,
 }
 
 impl Active {
     pub(crate) fn new(execution: Box<Execution>) -> Self {
+        let mut active = Self::empty();
+        active.execution = Some(execution);
+        active
+    }
+
+    /// Of an attempt that a worker is about to begin.
+    pub(crate) fn in_worker() -> Self {
+        let mut active = Self::empty();
+        (active.heavy, active.computing) = (true, true);
+        active
+    }
+
+    /// Of an attempt that does not begin yet, and what it waits for.
+    pub(crate) fn before(gate: Gate, waits_on: &str) -> Self {
+        let mut active = Self::empty();
+        (active.gate, active.waiting, active.waits_on) = (Some(gate), true, waits_on.into());
+        active
+    }
+
+    fn empty() -> Self {
         Self {
-            execution: Some(execution),
+            execution: None,
             answers: VecDeque::new(),
             waiting: false,
             parked: false,
@@ -124,21 +147,7 @@ impl Active {
             heavy: false,
             computing: false,
             calls: Vec::new(),
-        }
-    }
-
-    /// Of an attempt that a worker is about to begin.
-    pub(crate) fn in_worker() -> Self {
-        Self {
-            execution: None,
-            answers: VecDeque::new(),
-            waiting: false,
-            parked: false,
-            control: None,
-            waits_on: Arc::default(),
-            heavy: true,
-            computing: true,
-            calls: Vec::new(),
+            gate: None,
         }
     }
 }

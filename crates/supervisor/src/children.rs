@@ -1,24 +1,23 @@
 //! `workflow` blocks: runs that other runs begin, and wait for.
 //!
-//! A run that was begun by a block is found again when the block is executed again after a crash: it keeps the key of the
-//! call that began it, as a run keeps the idempotency key of the request that did.
+//! A run that was begun by a block is found again when the block is executed again after a crash: the journal keeps which
+//! call began it, from the moment at which both runs are written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use runlet_blocks::{CallId, Output};
 use runlet_fetch::Held;
-use runlet_journal::{Reader, StoredRun};
+use runlet_journal::{Child, Entry, Reader, StoredRun};
 use runlet_kernel::{Event, WorkflowControlBlock};
+use runlet_memory::Token;
 use runlet_proto::call::{Answer, WorkflowCall};
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::ids::RunId;
 use runlet_proto::state::RunState;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
 use crate::control_block::error_text;
 use crate::core::{Core, Payload};
-use crate::durable::keys::Key;
 use crate::durable::stored::load;
 use crate::durable::{Writing, output};
 use crate::execute::Started;
@@ -28,60 +27,86 @@ use crate::request::start::writing_of;
 use crate::run_record::RunRecord;
 
 /// The runs that blocks wait for.
-pub(crate) type Children = HashMap<RunId, Vec<Parent>>;
+pub(crate) type Children = HashMap<RunId, Waiting>;
 
-/// A block that waits for a run.
+/// A block that waits for a run which it began.
 #[derive(Debug)]
-pub(crate) struct Parent {
+pub(crate) struct Waiting {
     pub(crate) attempt: AttemptId,
     answer: oneshot::Sender<Answer>,
+}
+
+/// The runs that the blocks of a run have begun, by the calls that did.
+pub(crate) type Begun = BTreeMap<Token, BegunRun>;
+
+/// A run that a block has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BegunRun {
+    pub(crate) run: RunId,
+    /// Whether it is in the journal from its beginning.
+    pub(crate) written: bool,
+}
+
+/// The run whose block began another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parent {
+    pub(crate) run: RunId,
+    /// The call that did, as far as it is to be written down.
+    pub(crate) call: Option<Token>,
 }
 
 impl Core {
     /// Begins the run that a block asks for, or finds the one that an execution of the same block began before a crash.
     pub(crate) fn start_child(&mut self, attempt: AttemptId, id: CallId, call: &WorkflowCall) -> Started {
-        let key = self.key_of_child(attempt, id);
-        let now_ms = self.clock.unix_ms(self.clock.now());
-        let wait = call.wait;
-        let run = match self.durable.keys.get(&key, now_ms) {
-            Some(run) => Ok(run),
-            None => self.begin_child(attempt, id, key, call).inspect(|run| self.durable.keys.note(key, *run, now_ms)),
+        let token = self.token_of(attempt, id);
+        let known = self.runs.get(&attempt.run).and_then(|record| record.begun.get(&token)).map(|begun| begun.run);
+        let begun = match known {
+            Some(run) => Ok((run, 0)),
+            None => self.begin_child(attempt, id, token, call),
         };
-        match run {
+        match begun {
             Err(failure) => Started::Answered(Answer::Failed(failure)),
-            Ok(run) if !wait => Started::Answered(Answer::Workflow { run, output: None }),
-            Ok(run) if self.kernel.run(run).is_some_and(|child| !child.state.is_terminal()) => {
+            Ok((run, 0)) if !call.wait => Started::Answered(Answer::Workflow { run, output: None }),
+            Ok((run, entry)) if !call.wait => {
+                // Its id is told only when a crash cannot lose it any more.
+                let on_disk = self.on_disk(entry);
+                self.answer_later(attempt, id, async move {
+                    on_disk.reached().await;
+                    Answer::Workflow { run, output: None }
+                })
+            }
+            Ok((run, _)) if self.kernel.run(run).is_some_and(|child| !child.state.is_terminal()) => {
                 let (sender, answer) = oneshot::channel();
-                self.children.entry(run).or_default().push(Parent { attempt, answer: sender });
+                self.children.insert(run, Waiting { attempt, answer: sender });
                 self.answer_later(attempt, id, async {
                     answer.await.unwrap_or_else(|_| Answer::Failed(Failure::workflow("internal", "it was given up")))
                 })
             }
-            Ok(run) => match self.history.get(run).filter(|ended| !ended.shortened) {
+            Ok((run, _)) => match self.history.get(run).filter(|ended| !ended.shortened) {
                 Some(ended) => Started::Answered(answer_of(&ended.control_block)),
                 None => self.read_child(attempt, id, run),
             },
         }
     }
 
-    /// A run ended: the blocks that wait for it go on.
+    /// A run ended: the block that waits for it goes on.
     pub(crate) fn child_ended(&mut self, control_block: &WorkflowControlBlock<Payload>) {
-        for parent in self.children.remove(&control_block.id).unwrap_or_default() {
+        if let Some(waiting) = self.children.remove(&control_block.id) {
             // A parent that was given up meanwhile hears nothing.
-            let _ = parent.answer.send(answer_of(control_block));
+            let _ = waiting.answer.send(answer_of(control_block));
         }
     }
 
-    /// An attempt was given up: what it waits for is of no use to anybody any more.
+    /// An attempt is over or was given up: the runs that it alone waits for are of no use to anybody any more.
     pub(crate) fn abandon_children(&mut self, attempt: AttemptId) {
-        let mut alone = Vec::new();
-        for (run, parents) in &mut self.children {
-            let before = parents.len();
-            parents.retain(|parent| parent.attempt != attempt);
-            if parents.is_empty() && before > 0 {
-                alone.push(*run);
-            }
+        if self.children.is_empty() {
+            return;
         }
+        let Some(record) = self.runs.get(&attempt.run) else { return };
+        let of_block = |call| Token { block: attempt.block.0, retries: call, call };
+        let begun = record.begun.range(of_block(0)..=of_block(u32::MAX));
+        let waits = |begun: &BegunRun| self.children.get(&begun.run).is_some_and(|waiting| waiting.attempt == attempt);
+        let alone: Vec<RunId> = begun.map(|(_, begun)| begun).filter(|begun| waits(begun)).map(|begun| begun.run).collect();
         for run in alone {
             self.children.remove(&run);
             self.report(Event::Stop {
@@ -91,14 +116,15 @@ impl Core {
         }
     }
 
-    fn begin_child(&mut self, attempt: AttemptId, id: CallId, key: Key, call: &WorkflowCall) -> Result<RunId, Failure> {
-        let program = self.registry.get(&call.workflow).map(|deployed| deployed.program.clone()).ok_or_else(|| {
-            let refusal = self.unknown_workflow(&call.workflow);
-            let failure = Failure::workflow("unknown-workflow", refusal.message);
-            Failure { help: refusal.help, ..failure }
-        })?;
-        let parent = self.runs.get(&attempt.run);
-        let depth = parent.map_or(0, |parent| parent.depth) + 1;
+    fn begin_child(
+        &mut self,
+        attempt: AttemptId,
+        id: CallId,
+        token: Token,
+        call: &WorkflowCall,
+    ) -> Result<(RunId, u64), Failure> {
+        let program = self.program_to_begin(&call.workflow)?;
+        let depth = 1 + self.ancestors(attempt.run).count();
         if depth > CHILDREN_DEPTH_MAX {
             let message = format!(
                 "{CHILDREN_DEPTH_MAX} runs already wait for each other above this one, which begins `{}` again",
@@ -112,58 +138,54 @@ impl Core {
         }
         let input = serde_json::from_slice(&call.input)
             .map_err(|error| Failure::workflow("workflow", format!("its input is no JSON: {error}")))?;
+        let parent = self.runs.get(&attempt.run);
         // If its parent is not taken up after a crash, it need not be either.
         let waited_for = call.wait && parent.is_some_and(|parent| parent.writing == Writing::AtTheEnd);
         let context = parent.and_then(|parent| parent.trace.context_below(attempt, id));
+        // A run of high priority does not wait behind those of lower priority for what it has begun.
+        let inherited = self.kernel.run(attempt.run).map(|parent| parent.priority).filter(|_| call.wait);
+        let priority = inherited.max(Some(program.plan.priority));
         let mut record = RunRecord::new(program);
         record.writing = writing_of(record.program.definition.durability, waited_for);
-        record.key = Some(key);
-        record.parent = Some(attempt.run);
-        record.depth = depth;
+        record.parent = Some(Parent { run: attempt.run, call: Some(token) });
         record.trace.context = context;
-        let submitted = self.submit(record, Output::json(input), None, false);
-        submitted.map(|(run, _)| run).map_err(|refusal| Failure {
+        let submitted = self.submit(record, Output::json(input), priority, false);
+        submitted.map_err(|refusal| Failure {
             help: refusal.help,
             retryable: true,
             ..Failure::workflow("not-started", format!("`{}` was not started: {}", call.workflow, refusal.message))
         })
     }
 
-    /// A run that waits for one of its own ancestors' places waits for ever.
-    fn check_for_deadlock(&self, parent: RunId, program: &crate::registry::Program) -> Result<(), Failure> {
-        let Some(most) = program.definition.concurrency else { return Ok(()) };
-        let name = &program.definition.name;
-        let mut chain = Vec::new();
-        let mut next = Some(parent);
-        while let Some((run, record)) = next.and_then(|run| Some((run, self.runs.get(&run)?))) {
-            chain.push((run, record.program.definition.name.as_str()));
-            next = record.parent.filter(|_| chain.len() <= usize::from(CHILDREN_DEPTH_MAX));
-        }
-        let held = chain.iter().filter(|(_, workflow)| workflow == name).count();
-        if held < most.get() as usize {
-            return Ok(());
-        }
-        let path: Vec<String> = chain.iter().rev().map(|(run, workflow)| format!("`{workflow}` ({run})")).collect();
-        let message = format!(
-            "deadlock: {} wait for each other, and the next run of `{name}` would wait for one of them, since its `concurrency` is {most}",
-            path.join(" → ")
-        );
-        Err(Failure::workflow("deadlock", message)
-            .with_help("raise the `concurrency`, or let the block not wait for its run (\"wait\": false)"))
+    /// The workflow of this name as it is deployed now.
+    pub(crate) fn program_to_begin(&self, workflow: &str) -> Result<crate::registry::Program, Failure> {
+        self.registry.get(workflow).map(|deployed| deployed.program.clone()).ok_or_else(|| {
+            let refusal = self.unknown_workflow(workflow);
+            Failure { help: refusal.help, ..Failure::workflow("unknown-workflow", refusal.message) }
+        })
+    }
+
+    /// The runs that wait for each other above a run: the one that waits for it first. There are at most as many as
+    /// [`CHILDREN_DEPTH_MAX`], and no run waits for itself: each was begun by the one above it.
+    pub(crate) fn ancestors(&self, run: RunId) -> impl Iterator<Item = RunId> {
+        let above = |run: &RunId| self.children.get(run).map(|waiting| waiting.attempt.run);
+        std::iter::successors(above(&run), above)
+    }
+
+    /// A run that was begun by a block is in the journal now; what its parent's record in the journal needs to be told.
+    pub(crate) fn link_to_parent(&mut self, child: RunId) -> Option<Entry> {
+        let Parent { run, call } = self.runs.get(&child)?.parent?;
+        let token = call?;
+        let parent = self.runs.get_mut(&run)?;
+        parent.begun.insert(token, BegunRun { run: child, written: true });
+        matches!(parent.writing, Writing::Written(_)).then(|| child_began(run, token, child))
     }
 
     /// A call is known again by where it was made and how often the block had failed before.
-    fn key_of_child(&self, attempt: AttemptId, id: CallId) -> Key {
+    pub(crate) fn token_of(&self, attempt: AttemptId, id: CallId) -> Token {
         let control_block = self.kernel.run(attempt.run);
         let block = control_block.and_then(|control_block| control_block.blocks.get(attempt.block.as_usize()));
-        let retries = block.map_or(0, |block| block.retries);
-        let mut hash = Sha256::new();
-        hash.update(b"workflow block");
-        hash.update(attempt.run.as_u128().to_le_bytes());
-        hash.update(attempt.block.0.to_le_bytes());
-        hash.update(retries.to_le_bytes());
-        hash.update(id.0.to_le_bytes());
-        hash.finalize().into()
+        Token { block: attempt.block.0, retries: block.map_or(0, |block| block.retries), call: id.0 }
     }
 
     /// Answers a call when the answer is there.
@@ -201,6 +223,12 @@ impl Core {
             }
         })
     }
+}
+
+/// What is written of a run that a block began.
+pub(crate) const fn child_began(parent: RunId, token: Token, child: RunId) -> Entry {
+    let Token { block, retries, call } = token;
+    Entry::ChildBegan { run: parent, child: Child { block, retries, call, run: child } }
 }
 
 /// What a block that waited for a run is answered.

@@ -8,10 +8,13 @@ use runlet_kernel::{Event, Kernel, Rejected};
 use runlet_proto::ids::RunId;
 use runlet_proto::state::RunState;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use crate::attempt::Attempts;
 use crate::children::Children;
 use crate::clock::Clock;
+use crate::config;
+use crate::dependencies::{Gates, LastCompleted};
 use crate::durable::Durable;
 use crate::export::Exporting;
 use crate::heavy::workers::Workers;
@@ -26,6 +29,7 @@ use crate::registry::Registry;
 use crate::reload::Fresh;
 use crate::run_id::RunIds;
 use crate::run_record::{RequestId, RunRecord};
+use crate::shared::Store;
 
 /// The payload the kernel moves between blocks.
 pub(crate) type Payload = runlet_blocks::Output;
@@ -40,6 +44,10 @@ pub(crate) struct Core {
     pub(crate) attempts: Attempts,
     /// Runs that blocks of others wait for.
     pub(crate) children: Children,
+    /// Attempts that wait for workflows.
+    pub(crate) gates: Gates,
+    /// When each workflow had its last COMPLETED run.
+    pub(crate) completed: LastCompleted,
     pub(crate) pool: Pool,
     pub(crate) workers: Workers,
     /// The binary that is started as a zygote.
@@ -60,6 +68,11 @@ pub(crate) struct Core {
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     pub(crate) route_watchers: Vec<RequestId>,
     pub(crate) history: History,
+    /// What workflows share.
+    pub(crate) store: Store,
+    pub(crate) memory_config: config::Memory,
+    /// Requests that a store is asked for by futures, and those that watch it.
+    pub(crate) asked: HashMap<RequestId, AbortHandle>,
     pub(crate) durable: Durable,
     pub(crate) ended: Ended,
     pub(crate) metrics: Metrics,
@@ -125,6 +138,8 @@ pub(crate) enum Pending {
     Trace(RunId),
     /// The gateway follows the routes.
     Routes,
+    /// A store is asked, or somebody watches it.
+    Memory,
 }
 
 impl Core {
@@ -142,6 +157,8 @@ impl Core {
 
     /// Takes one message and does what follows from it, up to the actions of the kernel.
     pub(crate) fn handle(&mut self, inbound: Inbound) {
+        // What a future changed is written before anything that follows from it.
+        self.keep_memory();
         match inbound {
             Inbound::Connected { connection, role, outbox } => {
                 tracing::debug!(connection = connection.0, %role, "connected");
@@ -168,6 +185,8 @@ impl Core {
             Inbound::Journal(heard) => self.heard_from_journal(heard),
             Inbound::Past { to, replies } => self.past_read(to, replies),
             Inbound::Retry { to, retry, stored } => self.retry_read(to, &retry, stored),
+            Inbound::Found { to, found } => self.found(to, found),
+            Inbound::MemoryChanged { to, change } => self.memory_changed(to, change),
             Inbound::Reloaded(fresh) => self.fresh = Some(fresh),
             Inbound::Shutdown => {
                 self.phase = match self.phase {

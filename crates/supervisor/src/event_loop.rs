@@ -16,6 +16,7 @@ use crate::children::Children;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::core::{Core, Ended, Phase};
+use crate::dependencies::{Gates, LastCompleted};
 use crate::durable::{self, Durable};
 use crate::export::{ExportError, Exporting};
 use crate::heavy::workers::Workers;
@@ -31,6 +32,7 @@ use crate::programs::{ProgramError, Programs};
 use crate::registry::Registry;
 use crate::reload;
 use crate::run_id::RunIds;
+use crate::shared::{Store, StoreError};
 
 /// A supervisor that could not start or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,9 @@ pub enum Error {
     /// A program that is allowed cannot be run.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// Shared memory cannot be had where the configuration says.
+    #[error(transparent)]
+    Memory(#[from] StoreError),
     /// Traces cannot be exported as the environment asks for.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -159,6 +164,8 @@ fn new_core(
         registry: Registry::default(),
         runs: HashMap::default(),
         children: Children::default(),
+        gates: Gates::default(),
+        completed: LastCompleted::default(),
         attempts: HashMap::default(),
         pool: Pool::new(config.slots.get(), loop_queue.clone()),
         workers: Workers::default(),
@@ -173,6 +180,9 @@ fn new_core(
         connections: HashMap::new(),
         route_watchers: Vec::new(),
         history: History::default(),
+        store: Store::open(&config.memory, clock)?,
+        memory_config: config.memory.clone(),
+        asked: HashMap::new(),
         durable,
         ended: Ended::default(),
         metrics: Metrics::default(),

@@ -9,7 +9,7 @@ use runlet_proto::call::{Answer, Call};
 use runlet_proto::control::{LogLevel, RunEventKind};
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::{BlockIndex, RunId};
-use runlet_proto::state::{BlockStatus, RunState};
+use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_workflow::BlockConfig;
 use runlet_workflow::template::Scope;
 use serde_json::{Value, json};
@@ -36,8 +36,11 @@ impl Core {
     }
 
     /// Goes on with an attempt that was woken, or that had yielded its slot.
-    pub(crate) fn go_on(&mut self, attempt: AttemptId) {
+    pub(crate) fn go_on(&mut self, attempt: AttemptId, lane: Lane) {
         let Some(active) = self.attempts.get_mut(&attempt) else { return };
+        if let Some(gate) = active.gate.take() {
+            return self.pass_gate(attempt, gate, lane);
+        }
         if active.parked {
             active.parked = false;
             if active.heavy {
@@ -55,6 +58,7 @@ impl Core {
     /// A call was answered. The attempt is woken if it waits; if it computes, it finds the answer when it stops.
     pub(crate) fn answered(&mut self, attempt: AttemptId, call: CallId, answer: Answer, held: Held) {
         self.export_answer(attempt, call, &answer);
+        self.note_received(attempt, call, &answer, self.attempts.contains_key(&attempt));
         let Some(active) = self.attempts.get_mut(&attempt) else { return };
         let is_paused = self.kernel.run(attempt.run).is_some_and(|run| run.state == RunState::Paused);
         if let Some(record) = self.runs.get_mut(&attempt.run)
@@ -168,6 +172,7 @@ impl Core {
                 Started::UnderWay(call) => active.calls.push(call),
                 Started::Answered(answer) => {
                     self.export_answer(attempt, id, &answer);
+                    self.note_received(attempt, id, &answer, true);
                     self.trace_answer(attempt, id, answer.outcome());
                     active.answers.push_back((id, answer));
                 }
@@ -225,12 +230,17 @@ impl Core {
                 Started::UnderWay(task.abort_handle())
             }
             Call::Workflow(call) => self.start_child(attempt, id, &call),
+            Call::Memory(call) => self.call_memory(attempt, id, call),
+            Call::Send(call) => self.call_send(attempt, id, call),
+            Call::Receive(call) => self.call_receive(attempt, id, call),
         }
     }
 
     /// An attempt ended: its reply goes out at once, the rest is the kernel's.
     pub(crate) fn finish(&mut self, id: AttemptId, result: Result<Outcome, Failure>) {
         self.trace_end(id, result.as_ref());
+        self.abandon_children(id);
+        self.attempt_is_over(id, matches!(result, Ok(Outcome::Completed(_))));
         let AttemptId { run, block, attempt } = id;
         let result = match self.within_limits(run, result) {
             Ok(Outcome::Completed(output)) => {

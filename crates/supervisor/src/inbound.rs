@@ -10,6 +10,7 @@ use runlet_proto::control::{ClientMessage, LogLevel, Refusal, Reply, Retry};
 use runlet_proto::failure::Failure;
 use runlet_proto::hello::Role;
 use runlet_proto::ids::{Attempt, BlockIndex, RunId};
+use runlet_proto::memory::{MemoryChange, MemoryFound};
 use runlet_proto::worker::Forked;
 
 use crate::heavy::link::Heard;
@@ -75,6 +76,10 @@ pub(crate) enum Inbound {
     Past { to: RequestId, replies: Vec<Reply> },
     /// A run was read that is to be made again.
     Retry { to: RequestId, retry: Retry, stored: Result<Box<StoredRun>, Refusal> },
+    /// A store that was asked by a future has answered.
+    Found { to: RequestId, found: Result<MemoryFound, Failure> },
+    /// Something changed in shared memory that a client watches.
+    MemoryChanged { to: RequestId, change: MemoryChange },
     /// The configuration was read again.
     Reloaded(Box<Fresh>),
     /// The process was asked to stop.

@@ -10,6 +10,8 @@ mod config;
 mod connection;
 mod control_block;
 mod core;
+mod deadlock;
+mod dependencies;
 mod durable;
 mod event_loop;
 mod execute;
@@ -35,6 +37,7 @@ mod reply;
 mod request;
 mod run_id;
 mod run_record;
+mod shared;
 mod trace;
 mod trace_context;
 

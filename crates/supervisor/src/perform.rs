@@ -22,12 +22,11 @@ impl Core {
         match action {
             Action::Dispatch { run, block, attempt, lane } => {
                 let attempt = AttemptId { run, block, attempt };
-                match lane {
-                    Lane::Light => self.begin(attempt),
-                    Lane::Heavy => self.begin_heavy(attempt),
+                if !self.waits_for_workflow(attempt, 0) {
+                    self.begin_now(attempt, lane);
                 }
             }
-            Action::Continue { run, block, attempt, lane: _ } => self.go_on(AttemptId { run, block, attempt }),
+            Action::Continue { run, block, attempt, lane } => self.go_on(AttemptId { run, block, attempt }, lane),
             Action::Preempt { run, block, attempt, lane, keep } => {
                 let attempt = AttemptId { run, block, attempt };
                 self.metrics.preempted(lane);
@@ -39,6 +38,8 @@ impl Core {
             Action::Cancel { run, block, attempt, lane, running: _ } => {
                 let attempt = AttemptId { run, block, attempt };
                 self.abandon_children(attempt);
+                self.gates.forget(attempt);
+                self.attempt_is_over(attempt, false);
                 match lane {
                     Lane::Light => self.cancel(attempt),
                     Lane::Heavy => self.cancel_heavy(attempt),
@@ -47,6 +48,14 @@ impl Core {
             Action::Ended { run, state } => self.ended(run, state),
             Action::Progressed { run, block } => self.progressed(run, block),
             Action::Observe { run, block, what } => self.observe(run, block, what),
+        }
+    }
+
+    /// Begins an attempt that nothing keeps from it.
+    pub(crate) fn begin_now(&mut self, attempt: AttemptId, lane: Lane) {
+        match lane {
+            Lane::Light => self.begin(attempt),
+            Lane::Heavy => self.begin_heavy(attempt),
         }
     }
 
@@ -72,7 +81,9 @@ impl Core {
         let (Some(control_block), Some(mut record)) = (self.kernel.forget(run), self.runs.remove(&run)) else { return };
         self.measure_run(&control_block);
         self.child_ended(&control_block);
+        self.dependency_ended(&control_block);
         let written = self.write_end(&control_block, &record);
+        self.release_shared(run, state, &mut record, written.unwrap_or(0));
         let strict = record.program.definition.durability == Durability::Strict;
         let entry = written.filter(|_| strict);
         let on_disk = written.filter(|_| matches!(record.writing, Writing::Written(_))).unwrap_or(0);
@@ -222,6 +233,11 @@ impl Core {
                 }
             }
             Pending::Routes => self.route_watchers.retain(|watcher| *watcher != request),
+            Pending::Memory => {
+                if let Some(asked) = self.asked.remove(&request) {
+                    asked.abort();
+                }
+            }
         }
     }
 }

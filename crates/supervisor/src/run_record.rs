@@ -6,6 +6,7 @@ use runlet_fetch::Held;
 use runlet_proto::control::{LogLevel, LogLine};
 use runlet_proto::ids::RunId;
 
+use crate::children::{Begun, Parent};
 use crate::durable::Writing;
 use crate::durable::keys::Key;
 use crate::heavy::account::Account;
@@ -14,6 +15,7 @@ use crate::inbound::ConnectionId;
 use crate::lane::MovedBlocks;
 use crate::limits::{LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::registry::Program;
+use crate::shared::Received;
 use crate::trace::Trace;
 
 /// A live run.
@@ -49,9 +51,13 @@ pub(crate) struct RunRecord {
     /// The run whose failure it was begun for. Its own is nobody's business any more.
     pub(crate) handles: Option<RunId>,
     /// The run whose block began it.
-    pub(crate) parent: Option<RunId>,
-    /// How many runs wait for each other above it, as far as this supervisor began them.
-    pub(crate) depth: u8,
+    pub(crate) parent: Option<Parent>,
+    /// Whether it has written to shared memory, or has a lock or messages: then these are released in the end.
+    pub(crate) shares: bool,
+    /// Messages it has received, or waits for.
+    pub(crate) received: Vec<Received>,
+    /// The runs that its blocks have begun.
+    pub(crate) begun: Begun,
     /// Whether an attempt of it has begun.
     pub(crate) has_begun: bool,
 }
@@ -89,7 +95,9 @@ impl RunRecord {
             retry_of: None,
             handles: None,
             parent: None,
-            depth: 0,
+            shares: false,
+            received: Vec::new(),
+            begun: Begun::new(),
             has_begun: false,
         }
     }

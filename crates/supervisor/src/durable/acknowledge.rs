@@ -26,7 +26,12 @@ pub(super) struct Acknowledgement {
 impl Core {
     /// What whoever reads the journal waits for: all that was appended so far.
     pub(crate) fn all_on_disk(&self) -> OnDisk {
-        OnDisk { entry: self.durable.journal.flush(), on_disk: self.durable.on_disk.clone() }
+        self.on_disk(self.durable.journal.flush())
+    }
+
+    /// What whoever needs an entry to be on disk waits for.
+    pub(crate) fn on_disk(&self, entry: u64) -> OnDisk {
+        OnDisk { entry, on_disk: self.durable.on_disk.clone() }
     }
 
     /// Sends a reply once an entry is on disk.
@@ -116,8 +121,8 @@ pub(super) fn disk_full() -> Refusal {
 /// An entry that is to be on disk.
 #[derive(Debug)]
 pub(crate) struct OnDisk {
-    pub(super) entry: u64,
-    pub(super) on_disk: watch::Receiver<u64>,
+    entry: u64,
+    on_disk: watch::Receiver<u64>,
 }
 
 impl OnDisk {

@@ -28,6 +28,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::acknowledge::OnDisk;
 use self::acknowledge::{Acknowledgement, disk_full};
+use crate::children::child_began;
 use crate::core::{Core, Payload, Phase};
 use crate::inbound::AttemptId;
 use crate::limits::{JOURNAL_WAITING_BYTES_MAX, RELAXED_PER_SECOND_MAX};
@@ -189,12 +190,13 @@ impl Core {
             return 0;
         }
         let stored = self.registry.has(&control_block.plan.workflow, &control_block.plan.version);
-        let began = vec![Entry::Began(write::began(control_block, record, &self.clock, !stored))];
+        let mut began = vec![Entry::Began(write::began(control_block, record, &self.clock, !stored))];
         let nobody_waits = match record.program.definition.durability {
             Durability::Strict => false,
             Durability::Relaxed | Durability::None => true,
             Durability::Auto => !record.waiters.is_empty(),
         };
+        began.extend(self.link_to_parent(run));
         if nobody_waits {
             let entry = self.append_relaxed(began);
             self.note_written(run, entry);
@@ -214,9 +216,19 @@ impl Core {
         entries.extend(blocks.filter_map(|(index, block)| write::block(run, index, block, &self.clock)));
         let deaths = record.deaths.causes().iter();
         entries.extend(deaths.map(|cause| Entry::Died { run, cause: cause.clone() }));
+        let children = record.begun.iter().filter(|(_, begun)| begun.written);
+        entries.extend(children.map(|(token, begun)| child_began(run, *token, begun.run)));
+        entries.extend(self.link_to_parent(run));
         let entry = self.append(entries);
         self.note_written(run, entry);
         entry
+    }
+
+    /// Has a run that was to be written at its end written from now on.
+    pub(crate) fn write_from_now_on(&mut self, run: RunId) {
+        if self.runs.get(&run).is_some_and(|record| record.writing == Writing::AtTheEnd) {
+            self.write_so_far(run);
+        }
     }
 
     pub(crate) fn note_written(&mut self, run: RunId, entry: u64) {
@@ -240,8 +252,8 @@ impl Core {
         self.runs.get(&run).is_some_and(|record| matches!(record.writing, Writing::Written(_)))
     }
 
-    /// Whether an answer waits for the disk, or a run may end soon that is worth waiting for when the supervisor is to end. One that is held, or waits for
-    /// another attempt, is as well left for the next supervisor, if it is written down.
+    /// Whether an answer waits for the disk, or a run may end soon that is worth waiting for when the supervisor is to end. One
+    /// that is held, or waits for another attempt, is as well left for the next supervisor, if it is written down.
     pub(crate) fn has_something_to_wait_for(&self) -> bool {
         let now = self.clock.now();
         // Who was promised an answer that waits for the disk would take its lack for a refusal.
@@ -272,6 +284,10 @@ impl Core {
             let control_block = core.kernel.run(run).filter(|run| !run.state.is_terminal())?;
             write::block(run, block.0, control_block.blocks.get(block.as_usize())?, &core.clock)
         });
+        let live = self.kernel.run(run).is_some_and(|run| !run.state.is_terminal());
+        if let Some(Writing::Written(entry)) = self.runs.get(&run).map(|record| record.writing).filter(|_| live) {
+            self.acknowledge_block(run, block, entry);
+        }
     }
 
     /// A worker of a run died of what it did: the next supervisor goes on counting.
@@ -341,13 +357,11 @@ impl Core {
         if !call.has_effect() || writing == Writing::Never {
             return None;
         }
-        if writing == Writing::AtTheEnd {
-            self.write_so_far(attempt.run);
-        }
+        self.write_from_now_on(attempt.run);
         let AttemptId { run, block, attempt } = attempt;
         let at_ms = self.clock.unix_ms(self.clock.now());
         let entry = self.append(vec![Entry::Intent { run, block: block.0, attempt: attempt.0, at_ms }]);
         self.note_written(run, entry);
-        Some(OnDisk { entry, on_disk: self.durable.on_disk.clone() })
+        Some(self.on_disk(entry))
     }
 }

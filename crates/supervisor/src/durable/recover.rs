@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use runlet_journal::{
-    BlockDone, BlockProgress, DamagedSource, Ended, Entry, OpenRun, Recovered, StoredError, StoredSource,
+    BlockDone, BlockProgress, Child, DamagedSource, Ended, Entry, OpenRun, Recovered, StoredError, StoredSource,
 };
+use runlet_memory::Token;
 use runlet_kernel::{Event, Progress, Restored, RestoredBlock, Submit, Time};
 use runlet_proto::control::SourceText;
 use runlet_proto::failure::{Failure, FailureClass};
@@ -16,6 +17,7 @@ use runlet_workflow::definition::OnUnknown;
 
 use super::Writing;
 use super::stored::load;
+use crate::children::{BegunRun, Parent};
 use crate::clock::Clock;
 use crate::core::{Core, Payload};
 use crate::heavy::quarantine::Deaths;
@@ -48,7 +50,9 @@ impl Core {
     /// Takes up what is open. The runs are admitted as any others are: by priority, memory and slots.
     pub(crate) fn recover(&mut self, recovered: Recovered) -> Recovery {
         let mut recovery = Recovery::default();
-        let Recovered { workflows, programs, runs, keys, damaged_sources, damaged } = recovered;
+        let Recovered { workflows, programs, runs, keys, damaged_sources, damaged, completed, memory, damaged_memory } =
+            recovered;
+        self.completed = completed.into_iter().collect();
         for DamagedSource { workflow, version, why } in &damaged_sources {
             tracing::error!(workflow, version, why, "a definition in the journal is damaged; deploy it again");
         }
@@ -92,6 +96,7 @@ impl Core {
             recovery.failed += 1;
             self.end_without_going_on(run.run, RunState::Failed, cannot_go_on(&run.why));
         }
+        self.restore_memory(memory, &damaged_memory);
         recovery
     }
 
@@ -107,11 +112,6 @@ impl Core {
             return Ok(());
         }
         let deaths = Deaths::restored(&open.deaths);
-        if deaths.is_last() {
-            recovery.failed += 1;
-            self.end_without_going_on(run, RunState::Failed, deaths.quarantine());
-            return Ok(());
-        }
         let input = load(&open.began.input)?;
         let mut blocks = Vec::with_capacity(open.blocks.len());
         let (mut unknown, mut repeated) = (false, 0);
@@ -121,6 +121,12 @@ impl Core {
             repeated += usize::from(matches!(restored.progress, Progress::Again));
             blocks.push((BlockIndex(index), restored));
         }
+        let given_up = deaths.is_last().then(|| next_block(&program, open)).flatten();
+        if let Some(block) = given_up {
+            // It ends as any other does that FAILED: whole, and told of.
+            blocks.retain(|(at, _)| *at != block);
+            blocks.push((block, given_up_block(open, block, deaths.quarantine())));
+        }
         let created_at = self.clock.of_unix_ms(open.began.created_at_ms);
         let plan = Arc::clone(&program.plan);
         let mut record = RunRecord::new(program);
@@ -128,6 +134,9 @@ impl Core {
         record.key = open.began.key;
         record.retry_of = open.began.retry_of;
         record.handles = open.began.handles;
+        record.parent = open.began.parent.map(|run| Parent { run, call: None });
+        record.shares = true;
+        record.begun = open.children.iter().map(begun).collect();
         record.deaths = deaths;
         record.log.restore(&open.log);
         record.trace.context = context_of(open.began.traceparent.as_deref(), run, &input).map(Box::new);
@@ -142,8 +151,9 @@ impl Core {
             self.runs.remove(&run);
             return Err(rejected.to_string());
         }
-        recovery.resumed += usize::from(!unknown);
-        recovery.unknown += usize::from(unknown);
+        recovery.resumed += usize::from(!unknown && given_up.is_none());
+        recovery.unknown += usize::from(unknown && given_up.is_none());
+        recovery.failed += usize::from(given_up.is_some());
         recovery.repeated += repeated;
         Ok(())
     }
@@ -158,6 +168,12 @@ impl Core {
         let ended = Ended { run, state, ended_at_ms, error, output, blocks, log, trace, worker, lane, pid };
         self.append(vec![Entry::Ended(Box::new(ended))]);
     }
+}
+
+/// A run that a block of another began.
+fn begun(child: &Child) -> (Token, BegunRun) {
+    let Child { block, retries, call, run } = *child;
+    (Token { block, retries, call }, BegunRun { run, written: true })
 }
 
 /// The trace a run is part of. What others say to each other in it stands in the request that began the run.
@@ -226,6 +242,28 @@ fn restored(
         }
     };
     Ok(RestoredBlock { attempt: Attempt(attempt), retries, times, progress })
+}
+
+/// The first block that is to be executed next.
+fn next_block(program: &Program, open: &OpenRun) -> Option<BlockIndex> {
+    let blocks = &program.plan.blocks;
+    let is_done = |at: BlockIndex| {
+        let done = |progress: &BlockProgress| matches!(progress, BlockProgress::Done(done) if done.status != BlockStatus::Failed);
+        blocks[at.as_usize()].trigger || open.blocks.get(&at.0).is_some_and(done)
+    };
+    let may_begin = |at: &BlockIndex| blocks[at.as_usize()].dependencies.iter().all(|before| is_done(*before));
+    (0..).map(BlockIndex).take(blocks.len()).find(|at| !is_done(*at) && may_begin(at))
+}
+
+/// A block that has cost its run too many workers.
+fn given_up_block(open: &OpenRun, block: BlockIndex, failure: Failure) -> RestoredBlock<Payload> {
+    let attempt = match open.blocks.get(&block.0) {
+        Some(BlockProgress::Waiting { attempt, .. } | BlockProgress::Unknown { attempt }) => *attempt,
+        Some(BlockProgress::Done(done)) => done.attempt,
+        None => 1,
+    };
+    let retries = attempt.saturating_sub(1);
+    RestoredBlock { attempt: Attempt(attempt), retries, times: None, progress: Progress::Failed(failure) }
 }
 
 /// Nobody knows whether an attempt had its effect.

@@ -47,6 +47,7 @@ pub(super) fn began(
         retry_of: record.retry_of,
         traceparent: record.trace.context.as_ref().map(|context| context.parent(run.id)),
         handles: record.handles,
+        parent: record.parent.map(|parent| parent.run),
     })
 }
 

@@ -98,6 +98,9 @@ impl Core {
         let lost = self.attempts.extract_if(|id, active| id.run == run && active.heavy);
         for attempt in lost.map(|(id, _)| id).collect::<Vec<_>>() {
             self.trace_end(attempt, Err(&failure));
+            self.abandon_children(attempt);
+            self.attempt_is_over(attempt, false);
+            self.gates.forget(attempt);
         }
         let random = (self.run_ids.next_random() >> 32) as u32;
         self.report(Event::WorkerLost { run, failure, random, last });

@@ -2,6 +2,7 @@
 
 mod deploy;
 mod look;
+mod memory;
 mod signal;
 pub(crate) mod start;
 
@@ -44,6 +45,8 @@ impl Core {
             Request::Collect => self.collect(from),
             Request::Retry(retry) => self.retry(from, retry),
             Request::Metrics => self.tell_metrics(from),
+            Request::Memory(question) => self.memory(from, question),
+            Request::WatchMemory { namespace, prefix } => self.watch_memory(from, namespace, prefix),
             Request::Overdue { id, after_ms } => self.overdue(RequestId { id, ..from }, after_ms),
         }
     }

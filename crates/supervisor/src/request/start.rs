@@ -62,7 +62,6 @@ impl Core {
     }
 
     fn try_hook(&mut self, from: RequestId, hook: HookRequest) -> Result<(), Refusal> {
-        self.check_accepting()?;
         let program = self.deployed(&hook.workflow)?;
         let respond = hook.respond;
         let hook = Arc::new(hook);
@@ -74,6 +73,7 @@ impl Core {
             self.again(from, run, respond);
             return Ok(());
         }
+        self.check_accepting()?;
         let mut record = RunRecord::new(program);
         record.key = key;
         record.trace.context = TraceContext::from_headers(&hook.headers).map(Box::new);

@@ -1,0 +1,139 @@
+//! Runs that wait for each other in a ring, found at the moment at which the ring would close.
+//!
+//! A run waits for another whose output a block wants (`children.rs`) or which it depends on (`dependencies.rs`); and one that
+//! its workflow's `concurrency` keeps out waits for any of those that it lets in. What waits for something else (a server, a
+//! message, a lock with its time to live, a retry) may go on at any time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use runlet_proto::failure::Failure;
+use runlet_proto::ids::RunId;
+
+use crate::core::Core;
+use crate::registry::Program;
+
+/// What has to happen before a run goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wait {
+    /// This run ends.
+    Run(RunId),
+    /// A run of this workflow ends, so that there is a place for another.
+    Place(Arc<str>),
+}
+
+/// Who waits for what, as far as it has been looked at.
+#[derive(Debug, Default)]
+struct Waits {
+    of: HashMap<RunId, Vec<Wait>>,
+    holders: HashMap<Arc<str>, Vec<RunId>>,
+}
+
+impl Core {
+    /// Whether a run may wait for the next one of a program, which is to begin.
+    pub(crate) fn check_for_deadlock(&self, run: RunId, program: &Program) -> Result<(), Failure> {
+        let Some(most) = program.plan.concurrency else { return Ok(()) };
+        let workflow = &program.plan.workflow;
+        let holders = self.holders(workflow);
+        if holders.len() < most.get() as usize {
+            return Ok(());
+        }
+        let Some(ring) = self.ring(run, Wait::Place(Arc::clone(workflow))) else { return Ok(()) };
+        let message = format!(
+            "deadlock: {ring} wait for each other, and the next run of `{workflow}` would wait for one of them, since its `concurrency` is {most}"
+        );
+        Err(Failure::workflow("deadlock", message)
+            .with_help("raise the `concurrency`, or let the block not wait for its run (\"wait\": false)"))
+    }
+
+    /// Whether a run may wait until another ends.
+    pub(crate) fn check_for_ring(&self, run: RunId, other: RunId) -> Result<(), Failure> {
+        let Some(ring) = self.ring(run, Wait::Run(other)) else { return Ok(()) };
+        let message = format!("deadlock: {ring} wait for each other");
+        Err(Failure::workflow("deadlock", message).with_help("take one of the dependencies away, so that one of them begins first"))
+    }
+
+    /// The runs that would wait for each other for ever if this one waited for that, in words, if there are such.
+    fn ring(&self, run: RunId, wait: Wait) -> Option<String> {
+        let mut waits = self.waits_from(run, wait);
+        // Whatever may end, ends; what is left when nothing more does so never will.
+        loop {
+            let may_end = |run: &RunId, of: &Vec<Wait>| {
+                of.iter().all(|wait| match wait {
+                    Wait::Run(other) => other != run && !waits.of.contains_key(other),
+                    Wait::Place(workflow) => {
+                        waits.holders.get(workflow).is_none_or(|holders| {
+                            holders.is_empty() || holders.iter().any(|holder| !waits.of.contains_key(holder))
+                        })
+                    }
+                })
+            };
+            let ending: Vec<RunId> = waits.of.iter().filter(|(run, of)| may_end(run, of)).map(|(run, _)| *run).collect();
+            if ending.is_empty() {
+                break;
+            }
+            ending.iter().for_each(|run| drop(waits.of.remove(run)));
+        }
+        waits.of.contains_key(&run).then(|| self.ring_in_words(run, &waits))
+    }
+
+    /// What a run waits for, and what these do, and so on, if it waited for this too.
+    fn waits_from(&self, run: RunId, wait: Wait) -> Waits {
+        let mut direct: HashMap<RunId, Vec<Wait>> = HashMap::new();
+        for (child, waiting) in &self.children {
+            direct.entry(waiting.attempt.run).or_default().push(Wait::Run(*child));
+        }
+        for (waiting, other) in self.gates.runs_waited_for() {
+            direct.entry(waiting).or_default().push(Wait::Run(other));
+        }
+        direct.entry(run).or_default().push(wait);
+        let mut waits = Waits::default();
+        let mut open = vec![run];
+        while let Some(next) = open.pop() {
+            let Some(control_block) = self.kernel.run(next).filter(|run| !run.state.is_terminal()) else { continue };
+            if waits.of.contains_key(&next) {
+                continue;
+            }
+            let mut of = direct.remove(&next).unwrap_or_default();
+            if !self.kernel.is_admitted(next) {
+                of.push(Wait::Place(Arc::clone(&control_block.plan.workflow)));
+            }
+            for wait in &of {
+                match wait {
+                    Wait::Run(other) => open.push(*other),
+                    Wait::Place(workflow) => {
+                        let holders = waits.holders.entry(Arc::clone(workflow)).or_insert_with(|| self.holders(workflow));
+                        open.extend(holders.iter());
+                    }
+                }
+            }
+            waits.of.insert(next, of);
+        }
+        waits
+    }
+
+    /// The runs of a workflow that its `concurrency` counts.
+    fn holders(&self, workflow: &str) -> Vec<RunId> {
+        let of_it = self.kernel.runs().filter(|run| &*run.plan.workflow == workflow);
+        of_it.map(|run| run.id).filter(|run| self.kernel.is_admitted(*run)).collect()
+    }
+
+    /// Follows what each waits for until one comes a second time.
+    fn ring_in_words(&self, run: RunId, waits: &Waits) -> String {
+        let mut path = vec![run];
+        loop {
+            let stuck = |other: &RunId| waits.of.contains_key(other);
+            let last = path[path.len() - 1];
+            let next = waits.of.get(&last).into_iter().flatten().find_map(|wait| match wait {
+                Wait::Run(other) => Some(*other).filter(stuck),
+                Wait::Place(workflow) => waits.holders.get(workflow)?.iter().copied().find(stuck),
+            });
+            match next {
+                Some(next) if !path.contains(&next) => path.push(next),
+                Some(_) | None => break,
+            }
+        }
+        let name = |run: &RunId| self.kernel.run(*run).map_or_else(String::new, |run| run.plan.workflow.to_string());
+        path.iter().map(|run| format!("`{}` ({run})", name(run))).collect::<Vec<_>>().join(" → ")
+    }
+}
