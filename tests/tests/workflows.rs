@@ -89,6 +89,86 @@ fn runs_that_wait_for_each_other_are_told_so() {
 }
 
 #[test]
+fn a_deadlock_across_two_chains_is_found_when_its_ring_would_close() {
+    let (upstream, gate) = held();
+    let installation = Installation::new();
+    let _supervisor = installation.supervisor();
+    // Each holds the only place that the other wants, once it is let go on.
+    for (name, other) in [("left", "right"), ("right", "left")] {
+        let fetch = json!({ "type": "fetch", "parameter": { "url": format!("{}/{name}", upstream.url()) } });
+        let call = json!({ "type": "workflow", "parameter": { "name": other } });
+        installation.deploy(name, &json!({ "name": name, "concurrency": 1, "blocks": [fetch, call] }));
+    }
+    let (left, right) = (installation.run_detached("left"), installation.run_detached("right"));
+    upstream.wait_asked(2);
+    gate.open();
+    for run in [&left, &right] {
+        let _ = installation.wait_state(run, "FAILED");
+    }
+    let said = [&left, &right].map(|run| inspect(&installation, run)["error"]["message"].to_string()).concat();
+    assert!(said.contains("deadlock: ") && said.contains(&left) && said.contains(&right), "{said}");
+    wait_until("all to end", || (installation.json(&["ps"]) == json!([])).then_some(()));
+}
+
+#[test]
+fn a_run_inherits_the_priority_of_the_one_that_waits_for_it_and_names_it() {
+    let (upstream, gate) = held();
+    let installation = Installation::new();
+    let supervisor = installation.supervisor();
+    installation.deploy("inner", &fetching(&upstream));
+    installation.deploy("outer", &calling("outer", &json!({ "name": "inner" })));
+    installation.deploy("loose", &calling("loose", &json!({ "name": "inner", "wait": false })));
+    let outer = installation.ok(&["run", "outer", "--detach", "--priority", "8"]).trim().to_owned();
+    let loose = installation.ok(&["run", "loose", "--detach", "--priority", "8"]).trim().to_owned();
+    let _ = installation.wait_state(&loose, "COMPLETED");
+    let inner = || installation.json(&["ps", "-w", "inner"]).as_array().expect("a list").clone();
+    let priority_below = |parent: &str| {
+        let runs = inner();
+        let ids = runs.iter().map(|run| run["id"].as_str().expect("an id"));
+        let told: Vec<Value> = ids.map(|id| inspect(&installation, id)).collect();
+        told.iter().find(|told| told["parent"] == parent).map(|told| told["priority"].clone())
+    };
+    assert_eq!(priority_below(&outer), Some(json!(8)), "{:?}", inner());
+    assert_eq!(priority_below(&loose), Some(json!(5)), "nobody waits for it");
+    // It is told by the journal too.
+    supervisor.signal(Signal::SIGKILL);
+    let _ = supervisor.wait_exit();
+    let _next = installation.supervisor();
+    assert_eq!(priority_below(&loose), Some(json!(5)));
+    gate.open();
+    wait_until("all to end", || (installation.json(&["ps"]) == json!([])).then_some(()));
+    let begun: Vec<_> = installation.json(&["history", "-w", "inner"]).as_array().expect("a list").clone();
+    assert_eq!(begun.len(), 2, "neither was begun twice: {begun:?}");
+}
+
+#[test]
+fn when_one_element_fails_what_the_others_wait_for_is_stopped() {
+    let (upstream, _gate) = held();
+    let installation = Installation::new();
+    let _supervisor = installation.supervisor();
+    installation.deploy(
+        "inner",
+        &json!([
+            { "type": "fetch", "when": "{{ input != 'bad' }}", "parameter": { "url": format!("{}/held", upstream.url()) } },
+            { "type": "transform", "parameter": { "jq": "if type == \"object\" then . else error(\"no\") end" } },
+        ]),
+    );
+    installation.deploy(
+        "outer",
+        &json!([{
+            "type": "workflow", "for_each": "{{ ['good', 'bad'] }}", "parallel": 2, "parameter": { "name": "inner" },
+        }]),
+    );
+    let said = installation.cli(&["run", "outer"]);
+    said.expect_code(code::FAILED, "one of its elements");
+    let states = || installation.json(&["history", "-w", "inner"]).as_array().expect("a list").clone();
+    let states =
+        wait_until("both to end", || Some(states()).filter(|runs| runs.iter().all(|run| run["state"] != Value::Null)));
+    let with = |state: &str| states.iter().filter(|run| run["state"] == state).count();
+    assert_eq!((with("FAILED"), with("STOPPED")), (1, 1), "{states:?}");
+}
+
+#[test]
 fn after_a_crash_a_block_finds_the_runs_it_had_begun() {
     let (upstream, gate) = held();
     let installation = Installation::new();

@@ -1,5 +1,6 @@
 //! The database and the output files in the hands of their one writer: a batch of entries in, one transaction out.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -60,9 +61,10 @@ impl Store {
 
     /// Writes entries in one transaction that is on disk when this returns. On an error nothing of it is.
     pub(crate) fn commit(&mut self, ops: &[Op]) -> Result<(), Fault> {
+        let mut stored = HashSet::new();
         for (file, bytes) in ops.iter().flat_map(|op| &op.files) {
             // What a committed row names is there already.
-            if !is_named(&self.db, &file.hash)? {
+            if stored.insert(file.hash) && !is_named(&self.db, &file.hash)? {
                 self.outputs.store(file, bytes).map_err(|error| Fault::of_file(&error))?;
             }
         }
