@@ -1,1 +1,51 @@
-//! Every bound of shared memory, by name.
+//! Every bound of shared memory, each with its unit and its reason.
+
+use std::time::Duration;
+
+/// Bytes of a key's name.
+pub const KEY_BYTES_MAX: usize = 512;
+
+/// Keys in one listing; more are read page by page.
+pub const LIST_ITEMS_MAX: usize = 1_000;
+
+/// Bytes of keys and values in one listing: an answer has to fit into a frame (16 MiB).
+pub const LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Longest time to live of a lock: who forgets to give one back must not keep others out for a day.
+pub const LOCK_TTL_MAX: Duration = Duration::from_hours(1);
+
+/// Longest time to live of a key, about a hundred years: a longer one is a slip of the pen.
+pub const TTL_MAX: Duration = Duration::from_hours(24 * 36_500);
+
+/// Namespaces of one store.
+pub const NAMESPACES_MAX: usize = 1_000;
+
+/// Channels of one store.
+pub const CHANNELS_MAX: usize = 1_000;
+
+/// Keys that have expired and are removed at once; a read never shows one that is left.
+pub const EXPIRED_AT_ONCE: usize = 1_000;
+
+/// Answers kept for one run, so that a call which is repeated after a crash is not done twice.
+pub const ANSWERS_PER_RUN_MAX: usize = 100_000;
+
+/// Changes that a watcher may lie behind before it is told that it missed some.
+pub const WATCH_BACKLOG_MAX: usize = 256;
+
+/// Bytes of a value that a change carries; of a larger one only the version is told.
+pub const WATCH_VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Keys of a namespace, unless the configuration says otherwise.
+pub const KEYS_DEFAULT: u64 = 100_000;
+
+/// Bytes of a namespace, unless the configuration says otherwise.
+pub const BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+
+/// Bytes of one value or message, unless the configuration says otherwise.
+pub const VALUE_BYTES_DEFAULT: u64 = 1024 * 1024;
+
+/// Messages of a channel, unless the configuration says otherwise.
+pub const MESSAGES_DEFAULT: u64 = 10_000;
+
+/// Bytes of a channel's messages, unless the configuration says otherwise.
+pub const MESSAGE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;

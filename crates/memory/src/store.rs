@@ -75,8 +75,8 @@ pub trait SharedMemory: Send + Sync + 'static {
         verdict: Verdict,
     ) -> impl Future<Output = Result<bool, Failure>> + Send;
 
-    /// A run has ended: its locks, the messages it has not acknowledged and the answers kept for it are given up.
-    fn release(&self, run: RunId) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// A run has ended: its locks are free, the messages it has are decided on, the answers kept for it are given up.
+    fn release(&self, run: RunId, verdict: Verdict) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// What people ask.
     fn look(&self, question: MemoryQuestion) -> impl Future<Output = Result<MemoryFound, Failure>> + Send;

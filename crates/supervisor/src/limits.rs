@@ -102,7 +102,7 @@ pub(crate) const REFILL_AFTER: Duration = Duration::from_millis(1);
 pub(crate) const WORKERS_SPARE: usize = 2;
 
 /// Runs that may wait for each other in a row, each begun by a block of the one before.
-pub(crate) const CHILDREN_DEPTH_MAX: u8 = 32;
+pub(crate) const CHILDREN_DEPTH_MAX: usize = 32;
 
 /// Definitions that idle workers read in advance.
 pub(crate) const FAVOURITES_MAX: usize = 2;

@@ -69,6 +69,7 @@ fn needs_restart(current: &Config, fresh: &Config) -> Vec<&'static str> {
         log_level: _,
         set_log_level: _,
         export: _,
+        memory,
         release_memory: _,
     } = current;
     [
@@ -78,6 +79,7 @@ fn needs_restart(current: &Config, fresh: &Config) -> Vec<&'static str> {
         ("heavy-memory", *heavy_memory_bytes != fresh.heavy_memory_bytes),
         ("worker-nice", *worker_nice != fresh.worker_nice),
         ("cgroup", *cgroup != fresh.cgroup),
+        ("memory", *memory != fresh.memory),
         ("keep", retention.age != fresh.retention.age),
         ("keep-runs", retention.runs_max != fresh.retention.runs_max),
         ("keep-bytes", retention.bytes_max != fresh.retention.bytes_max),

@@ -1,1 +1,0 @@
-//! The store in the supervisor's own memory.
