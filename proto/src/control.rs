@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hook::{HookAnswer, HookRequest, RouteTable};
 use crate::ids::{Priority, RunId};
+use crate::memory::{MemoryChange, MemoryFound, MemoryQuestion};
 pub use crate::metrics::MetricFamily;
 pub use crate::past::{Collected, HistoryFilter, Retry};
 pub use crate::refusal::{Diagnostic, Refusal, RefusalKind};
@@ -109,6 +110,15 @@ pub enum Request {
     Retry(Retry),
     /// The supervisor's numbers, for whoever measures. → [`Reply::Metrics`]
     Metrics,
+    /// About shared memory and channels; what it changes is on disk before the answer. → [`Reply::Memory`]
+    Memory(MemoryQuestion),
+    /// Follow the changes of a namespace. → any number of [`Reply::MemoryChange`], without end.
+    WatchMemory {
+        /// The namespace.
+        namespace: String,
+        /// Only keys that begin with this.
+        prefix: String,
+    },
 }
 
 /// Which runs are listed.
@@ -233,6 +243,10 @@ pub enum Reply {
     Collected(Collected),
     /// The supervisor's numbers.
     Metrics(Vec<MetricFamily>),
+    /// What was asked about shared memory.
+    Memory(MemoryFound),
+    /// Something has changed in a namespace that is followed.
+    MemoryChange(MemoryChange),
 }
 
 /// A deployed workflow in brief.

@@ -8,8 +8,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::memory::MemoryReply;
 use crate::call::{Answer, Body, FetchReply};
+use crate::memory::MemoryReply;
 use crate::worker::{Begin, Payload, ToWorker, Values};
 
 /// The longest part that stays in its message, in bytes.

@@ -2,9 +2,10 @@
 
 use runlet_proto::call::Call;
 use runlet_proto::ids::BlockIndex;
+use runlet_proto::memory::SendCall;
 use runlet_workflow::{BlockConfig, Definition};
 
-use crate::{fetch, workflow};
+use crate::{channel, fetch, memory, workflow};
 
 /// The call as `block` can have made it: what decides what may be reached and at what cost comes from the definition,
 /// whatever `call` says. `None` for a call that the block never makes.
@@ -17,7 +18,16 @@ pub fn allowed_call(definition: &Definition, block: BlockIndex, call: Call) -> O
         (BlockConfig::Workflow(config), Call::Workflow(call)) => {
             Some(Call::Workflow(workflow::call_of(config, call.input)))
         }
-        (_, Call::Fetch(_) | Call::Workflow(_)) => None,
+        (BlockConfig::Memory(config), Call::Memory(call)) => memory::restricted(config, call).map(Call::Memory),
+        (BlockConfig::Send(config), Call::Send(call)) => {
+            let channel = config.channel.literal().map_or(call.channel, str::to_owned);
+            Some(Call::Send(SendCall { channel, ..call }))
+        }
+        (BlockConfig::Receive(config), Call::Receive(call)) => {
+            let channel = config.channel.literal().map_or(call.channel, str::to_owned);
+            Some(Call::Receive(channel::receive_of(config, channel)))
+        }
+        (_, Call::Fetch(_) | Call::Workflow(_) | Call::Memory(_) | Call::Send(_) | Call::Receive(_)) => None,
     }
 }
 

@@ -7,13 +7,14 @@ use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::ids::BlockIndex;
 use runlet_workflow::template::Scope;
 use runlet_workflow::{Block, BlockConfig, Definition};
+use serde_json::Value;
 
 use crate::calls::Calls;
 use crate::for_each::{ForEach, Progress};
 use crate::limits::BRIEF_BYTES_MAX;
 use crate::output::Output;
 use crate::prepared::{Prepared, prepared};
-use crate::{exec, fetch, hook, html_scraper, response, template, transform, workflow};
+use crate::{channel, exec, fetch, hook, html_scraper, memory, response, template, transform, workflow};
 
 /// What is to be executed.
 #[derive(Debug)]
@@ -100,6 +101,12 @@ pub(crate) enum Asked {
     Fetch(String),
     /// A run of another workflow.
     Workflow,
+    /// Shared memory; the output if there is no such key.
+    Memory(Value),
+    /// A message for this channel.
+    Send(String),
+    /// A message; the output if none comes.
+    Receive(Option<Value>),
 }
 
 /// How far one pass of a block came.
@@ -131,7 +138,9 @@ impl Execution {
         !block.has_templates()
             && match &block.config {
                 BlockConfig::Hook(_) | BlockConfig::Fetch(_) | BlockConfig::Response(_) => true,
-                BlockConfig::Workflow(_) => true,
+                BlockConfig::Workflow(_) | BlockConfig::Memory(_) | BlockConfig::Send(_) | BlockConfig::Receive(_) => {
+                    true
+                }
                 BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) | BlockConfig::Exec(_) => false,
             }
     }
@@ -253,14 +262,32 @@ impl Subject {
     }
 
     fn starts_brief(&self) -> bool {
-        Execution::starts_brief(self.block())
-            && (!self.prepared.sends_input() || self.input.heap_bytes() <= BRIEF_BYTES_MAX)
+        Execution::starts_brief(self.block()) && (!self.sends_input() || self.input.heap_bytes() <= BRIEF_BYTES_MAX)
+    }
+
+    /// Whether the block writes out its input, which may be large.
+    fn sends_input(&self) -> bool {
+        match &self.block().config {
+            BlockConfig::Workflow(_) => true,
+            BlockConfig::Memory(config) => config.writes_input(),
+            BlockConfig::Send(config) => config.message.is_none(),
+            BlockConfig::Hook(_)
+            | BlockConfig::Fetch(_)
+            | BlockConfig::HtmlScraper(_)
+            | BlockConfig::Transform(_)
+            | BlockConfig::Exec(_)
+            | BlockConfig::Receive(_)
+            | BlockConfig::Response(_) => self.prepared.sends_input(),
+        }
     }
 
     fn is_parsed(&self, reply: &FetchReply) -> bool {
         match &self.block().config {
             BlockConfig::Fetch(config) => fetch::is_parsed(config, reply),
             BlockConfig::Workflow(_)
+            | BlockConfig::Memory(_)
+            | BlockConfig::Send(_)
+            | BlockConfig::Receive(_)
             | BlockConfig::Hook(_)
             | BlockConfig::HtmlScraper(_)
             | BlockConfig::Transform(_)
@@ -284,6 +311,19 @@ impl Subject {
             (BlockConfig::Workflow(config), _) => {
                 Ok(Pass::Call(Call::Workflow(workflow::call(config, input)), Asked::Workflow))
             }
+            (BlockConfig::Memory(config), _) => {
+                let (call, default) = memory::call(config, input, scope)?;
+                Ok(Pass::Call(Call::Memory(call), Asked::Memory(default)))
+            }
+            (BlockConfig::Send(config), _) => {
+                let call = channel::send(config, input, scope)?;
+                let channel = call.channel.clone();
+                Ok(Pass::Call(Call::Send(call), Asked::Send(channel)))
+            }
+            (BlockConfig::Receive(config), _) => {
+                let (call, default) = channel::receive(config, scope)?;
+                Ok(Pass::Call(Call::Receive(call), Asked::Receive(default)))
+            }
             (BlockConfig::HtmlScraper(_), Prepared::HtmlScraper(rules)) => {
                 html_scraper::execute(rules.as_ref().map_err(Clone::clone)?, input, calls).map(Pass::Done)
             }
@@ -303,6 +343,9 @@ impl Subject {
     /// Ends a pass that waited for `answer`.
     pub(crate) fn finish(&self, asked: Asked, answer: Answer, calls: &mut dyn Calls) -> Result<Output, Failure> {
         match (&self.block().config, answer, asked) {
+            (_, Answer::Failed(failure), Asked::Receive(Some(default))) if failure.code == "timeout" => {
+                Ok(Output::json(default))
+            }
             (_, Answer::Failed(failure), _) => Err(failure),
             (BlockConfig::Fetch(config), Answer::Fetch(reply), Asked::Fetch(method)) => {
                 fetch::finish(config, &method, *reply, calls)
@@ -310,9 +353,18 @@ impl Subject {
             (BlockConfig::Workflow(_), Answer::Workflow { run, output }, Asked::Workflow) => {
                 workflow::finish(run, output.as_deref())
             }
-            (_, Answer::Fetch(_) | Answer::Workflow { .. }, _) => {
-                Err(Failure::workflow("internal", "an answer came that is not to what the block asked"))
+            (BlockConfig::Memory(config), Answer::Memory(reply), Asked::Memory(default)) => {
+                memory::finish(config, default, reply)
             }
+            (BlockConfig::Send(_), Answer::Sent(id), Asked::Send(channel)) => Ok(channel::sent(&channel, id)),
+            (BlockConfig::Receive(config), Answer::Received(message), Asked::Receive(_)) => {
+                channel::received(config, &message)
+            }
+            (
+                _,
+                Answer::Fetch(_) | Answer::Workflow { .. } | Answer::Memory(_) | Answer::Sent(_) | Answer::Received(_),
+                _,
+            ) => Err(Failure::workflow("internal", "an answer came that is not to what the block asked")),
         }
     }
 }

@@ -7,10 +7,12 @@
 pub mod calls;
 pub mod execution;
 pub mod limits;
+mod memory;
 pub mod output;
 
 mod allowed;
 mod caught;
+mod channel;
 mod exec;
 mod fetch;
 mod for_each;

@@ -30,9 +30,13 @@ pub(crate) enum Prepared {
 impl Prepared {
     fn new(definition: &Definition, config: &BlockConfig) -> Self {
         match config {
-            BlockConfig::Hook(_) | BlockConfig::Transform(_) | BlockConfig::Exec(_) | BlockConfig::Workflow(_) => {
-                Self::Nothing
-            }
+            BlockConfig::Hook(_)
+            | BlockConfig::Transform(_)
+            | BlockConfig::Exec(_)
+            | BlockConfig::Workflow(_)
+            | BlockConfig::Memory(_)
+            | BlockConfig::Send(_)
+            | BlockConfig::Receive(_) => Self::Nothing,
             BlockConfig::Fetch(fetch) if fetch.has_templates() => Self::Fetch(None),
             // A request that cannot be made is made again in the run, which says why.
             BlockConfig::Fetch(fetch) => Self::Fetch(fetch::call(fetch, definition, None).ok()),

@@ -1,5 +1,6 @@
 //! The command line: what can be typed. What it does stands in `command/`.
 
+mod memory;
 mod past;
 mod process;
 
@@ -19,6 +20,10 @@ use crate::limits::{TOP_DELAY_MAX, TOP_DELAY_MIN};
 use crate::output::Format;
 use crate::signal_name;
 
+pub(crate) use memory::{
+    Channel, ChannelPeek, ChannelSend, DeadCommand, DeadMessages, MEMORY_PREFIX, MEMORY_URL, Memory, MemoryLs,
+    MemoryOptions, MemoryRm, MemorySet, MemoryWatch, OneKey, OneMessage,
+};
 pub(crate) use past::{Check, Dead, History, Journal, JournalCommand, Listing, Retry};
 pub(crate) use process::{Doctor, Gateway, Log, LogChoice, Supervisor, SupervisorOptions, Up, Zygote};
 
@@ -75,8 +80,14 @@ pub(crate) enum Command {
     Ps(Ps),
     /// List runs from the journal, also those that ended long ago.
     History(History),
-    /// List the FAILED runs that no later run repeats.
+    /// List the FAILED runs that no later run repeats; `dead messages`, the messages that nobody acknowledged.
     Dead(Dead),
+    /// Look at the memory that workflows share, and change it.
+    #[command(subcommand)]
+    Memory(Memory),
+    /// Look at the channels between workflows, and send messages.
+    #[command(subcommand)]
+    Channel(Channel),
     /// Make an ended run again, with its stored input and outputs; prints the id of the new run.
     Retry(Retry),
     /// Remove from the journal at once what is not to be kept.

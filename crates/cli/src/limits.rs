@@ -79,3 +79,12 @@ pub(crate) const CONFIGURATION_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Most sockets a service manager may pass.
 pub(crate) const PASSED_MAX: usize = 16;
+
+/// `--memory-bytes`.
+pub(crate) const MEMORY_BYTES_DEFAULT: &str = "64MiB";
+
+/// `--memory-value`.
+pub(crate) const MEMORY_VALUE_DEFAULT: &str = "1MiB";
+
+/// `--memory-message-bytes`.
+pub(crate) const MEMORY_MESSAGE_BYTES_DEFAULT: &str = "64MiB";

@@ -61,6 +61,14 @@ pub(crate) fn receive(call: &ReceiveCall, by: By) -> Result<(), Failure> {
     Ok(())
 }
 
+/// An operation of somebody who does not wait.
+pub(crate) fn looked(call: &MemoryCall) -> Result<(), Failure> {
+    match call.op {
+        MemoryOp::Watch { .. } => Err(failure::bad_value("`runlet memory watch` tells of changes")),
+        _ => Ok(()),
+    }
+}
+
 /// The name of a namespace.
 pub(crate) fn namespace(name: &str) -> Result<(), Failure> {
     is_name(name).then_some(()).ok_or_else(|| failure::bad_name("namespace", name))

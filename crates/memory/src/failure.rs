@@ -108,6 +108,11 @@ pub(crate) fn channel_full(channel: &str, messages: u64, bytes: u64) -> Failure 
         .with_help("let more runs receive, or look at `runlet dead messages`; `messages` under [memory] is the bound")
 }
 
+pub(crate) fn busy(key: &str) -> Failure {
+    let failure = Failure::workflow("busy", format!("key `{key}` was changed by others each time it was to be"));
+    Failure { retryable: true, ..failure }
+}
+
 pub(crate) fn internal(message: impl Into<String>) -> Failure {
     Failure::workflow("internal", message)
 }

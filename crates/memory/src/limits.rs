@@ -49,3 +49,34 @@ pub const MESSAGES_DEFAULT: u64 = 10_000;
 
 /// Bytes of a channel's messages, unless the configuration says otherwise.
 pub const MESSAGE_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+
+/// How long connecting to a Redis server may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a Redis server may take to answer; then the connection counts as broken.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a call waits for a Redis server that is away.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pause before a command is tried again at first, then twice as long each time up to [`REPEAT_LAST`].
+pub const REPEAT_FIRST: Duration = Duration::from_millis(20);
+
+/// See [`REPEAT_FIRST`].
+pub const REPEAT_LAST: Duration = Duration::from_secs(1);
+
+/// How long a message that was delivered belongs to its run after its supervisor last said so; it says so three times as
+/// often.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// How long until who waits looks again although nobody told it to: a wake-up may be lost with its connection.
+pub const WAIT_RECHECK: Duration = Duration::from_secs(1);
+
+/// How long Redis keeps the answer to a call that must not be done twice.
+pub const ANSWER_KEPT: Duration = Duration::from_hours(24);
+
+/// How often a value is computed anew here, since another writer came first.
+pub const COMPUTE_TRIES_MAX: usize = 64;
+
+/// Wake-ups that one listener may lie behind.
+pub const WAKE_UPS_MAX: usize = 256;

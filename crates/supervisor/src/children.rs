@@ -106,7 +106,8 @@ impl Core {
         let of_block = |call| Token { block: attempt.block.0, retries: call, call };
         let begun = record.begun.range(of_block(0)..=of_block(u32::MAX));
         let waits = |begun: &BegunRun| self.children.get(&begun.run).is_some_and(|waiting| waiting.attempt == attempt);
-        let alone: Vec<RunId> = begun.map(|(_, begun)| begun).filter(|begun| waits(begun)).map(|begun| begun.run).collect();
+        let alone: Vec<RunId> =
+            begun.map(|(_, begun)| begun).filter(|begun| waits(begun)).map(|begun| begun.run).collect();
         for run in alone {
             self.children.remove(&run);
             self.report(Event::Stop {

@@ -54,8 +54,70 @@ pub struct Config {
     pub set_log_level: Option<fn(&str)>,
     /// Where traces are exported to.
     pub export: Export,
+    /// What workflows share.
+    pub memory: Memory,
     /// Called when the last live run has ended and nothing is to be done: gives freed memory back to the system.
     pub release_memory: Option<fn()>,
+}
+
+/// Where what workflows share lies, and how much it may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory {
+    /// [`Self::EMBEDDED`], or the address of a Redis or Valkey server: `redis://…` or `rediss://…`.
+    pub url: String,
+    /// Keys of a namespace.
+    pub keys_max: u64,
+    /// Bytes of a namespace's keys and values.
+    pub bytes_max: u64,
+    /// Bytes of one value, or of one message.
+    pub value_bytes_max: u64,
+    /// Messages of a channel that are not acknowledged, dead ones included.
+    pub messages_max: u64,
+    /// Bytes of these messages.
+    pub message_bytes_max: u64,
+}
+
+impl Memory {
+    /// In the supervisor itself, kept by its journal.
+    pub const EMBEDDED: &str = "embedded:";
+
+    /// The address without what is secret in it.
+    #[must_use]
+    pub fn shown_url(&self) -> String {
+        let Some((scheme, rest)) = self.url.split_once("://") else { return self.url.clone() };
+        let Some((credentials, host)) = rest.rsplit_once('@') else { return self.url.clone() };
+        let user = credentials.split(':').next().unwrap_or_default();
+        format!("{scheme}://{user}:***@{host}")
+    }
+
+    /// What is wrong with it, if anything.
+    ///
+    /// # Errors
+    /// In one sentence, with the way out.
+    pub fn check(&self) -> Result<(), String> {
+        let known = ["redis://", "rediss://", "redis+unix://", "unix://"];
+        if self.url == Self::EMBEDDED || known.iter().any(|scheme| self.url.starts_with(scheme)) {
+            return Ok(());
+        }
+        let scheme = self.url.split_once(':').map_or("none", |(scheme, _)| scheme);
+        Err(format!(
+            "the scheme of `memory.url` is {scheme}; it is `{}`, `redis://host:port` or `rediss://host:port`",
+            Self::EMBEDDED
+        ))
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            url: Self::EMBEDDED.to_owned(),
+            keys_max: runlet_memory::limits::KEYS_DEFAULT,
+            bytes_max: runlet_memory::limits::BYTES_DEFAULT,
+            value_bytes_max: runlet_memory::limits::VALUE_BYTES_DEFAULT,
+            messages_max: runlet_memory::limits::MESSAGES_DEFAULT,
+            message_bytes_max: runlet_memory::limits::MESSAGE_BYTES_DEFAULT,
+        }
+    }
 }
 
 impl Config {
@@ -81,6 +143,7 @@ impl Config {
             log_level: String::new(),
             set_log_level: None,
             export: Export::default(),
+            memory: Memory::default(),
             release_memory: None,
         }
     }

@@ -50,7 +50,8 @@ impl Core {
     pub(crate) fn check_for_ring(&self, run: RunId, other: RunId) -> Result<(), Failure> {
         let Some(ring) = self.ring(run, Wait::Run(other)) else { return Ok(()) };
         let message = format!("deadlock: {ring} wait for each other");
-        Err(Failure::workflow("deadlock", message).with_help("take one of the dependencies away, so that one of them begins first"))
+        Err(Failure::workflow("deadlock", message)
+            .with_help("take one of the dependencies away, so that one of them begins first"))
     }
 
     /// The runs that would wait for each other for ever if this one waited for that, in words, if there are such.
@@ -61,14 +62,13 @@ impl Core {
             let may_end = |run: &RunId, of: &Vec<Wait>| {
                 of.iter().all(|wait| match wait {
                     Wait::Run(other) => other != run && !waits.of.contains_key(other),
-                    Wait::Place(workflow) => {
-                        waits.holders.get(workflow).is_none_or(|holders| {
-                            holders.is_empty() || holders.iter().any(|holder| !waits.of.contains_key(holder))
-                        })
-                    }
+                    Wait::Place(workflow) => waits.holders.get(workflow).is_none_or(|holders| {
+                        holders.is_empty() || holders.iter().any(|holder| !waits.of.contains_key(holder))
+                    }),
                 })
             };
-            let ending: Vec<RunId> = waits.of.iter().filter(|(run, of)| may_end(run, of)).map(|(run, _)| *run).collect();
+            let ending: Vec<RunId> =
+                waits.of.iter().filter(|(run, of)| may_end(run, of)).map(|(run, _)| *run).collect();
             if ending.is_empty() {
                 break;
             }
@@ -102,7 +102,8 @@ impl Core {
                 match wait {
                     Wait::Run(other) => open.push(*other),
                     Wait::Place(workflow) => {
-                        let holders = waits.holders.entry(Arc::clone(workflow)).or_insert_with(|| self.holders(workflow));
+                        let holders =
+                            waits.holders.entry(Arc::clone(workflow)).or_insert_with(|| self.holders(workflow));
                         open.extend(holders.iter());
                     }
                 }

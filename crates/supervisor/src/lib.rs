@@ -6,7 +6,7 @@
 mod attempt;
 mod children;
 mod clock;
-mod config;
+pub mod config;
 mod connection;
 mod control_block;
 mod core;
@@ -47,6 +47,7 @@ pub use export::{Export, ExportError};
 pub use heavy::cgroup;
 pub use programs::{AllowError, AllowProgram, ProgramError};
 pub use runlet_journal::Retention;
+pub use shared::StoreError;
 
 /// Looks the journal of a state directory over, and changes nothing.
 ///

@@ -194,6 +194,7 @@ pub(crate) const GROUPS_REMOVED_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 pub use runlet_journal::limits::RETENTION_RUNS_DEFAULT;
+pub use runlet_memory::limits::{KEYS_DEFAULT as MEMORY_KEYS_DEFAULT, MESSAGES_DEFAULT as MEMORY_MESSAGES_DEFAULT};
 
 /// How long an idempotency key is known.
 pub const KEY_AGE_MAX: Duration = Duration::from_hours(24);

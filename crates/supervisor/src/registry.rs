@@ -100,6 +100,9 @@ pub(crate) fn hooks(definition: &Definition) -> impl Iterator<Item = &Hook> {
         | BlockConfig::Transform(_)
         | BlockConfig::Exec(_)
         | BlockConfig::Workflow(_)
+        | BlockConfig::Memory(_)
+        | BlockConfig::Send(_)
+        | BlockConfig::Receive(_)
         | BlockConfig::Response(_) => None,
     })
 }
@@ -144,7 +147,11 @@ fn plan_block(block: &Block, isolation: Isolation) -> PlanBlock {
     // A request is only handed on, and a reply without templates only put together: there is nothing to isolate.
     let harmless = match &block.config {
         BlockConfig::Hook(_) => true,
-        BlockConfig::Response(_) | BlockConfig::Workflow(_) => Execution::starts_brief(block),
+        BlockConfig::Response(_)
+        | BlockConfig::Workflow(_)
+        | BlockConfig::Memory(_)
+        | BlockConfig::Send(_)
+        | BlockConfig::Receive(_) => Execution::starts_brief(block),
         BlockConfig::Fetch(_) | BlockConfig::HtmlScraper(_) | BlockConfig::Transform(_) | BlockConfig::Exec(_) => false,
     };
     // A program, whoever chose it, never runs where others do.

@@ -35,6 +35,10 @@ pub struct Definition {
     pub on_failure: Option<String>,
     /// Hosts that stand literally in it (lower case, no port): they may resolve to addresses that are not public.
     pub literal_hosts: Vec<String>,
+    /// The namespaces of shared memory that its blocks may use.
+    pub memory: Vec<Namespace>,
+    /// The workflows that must have completed before its first blocks begin.
+    pub dependencies: Vec<WorkflowDependency>,
     /// Its blocks, at least one.
     pub blocks: Vec<Block>,
 }
@@ -49,9 +53,58 @@ impl Definition {
             | BlockConfig::HtmlScraper(_)
             | BlockConfig::Transform(_)
             | BlockConfig::Workflow(_)
+            | BlockConfig::Memory(_)
+            | BlockConfig::Send(_)
+            | BlockConfig::Receive(_)
             | BlockConfig::Response(_) => None,
         })
     }
+
+    /// The workflows that must have completed before a block begins: its own, and for a first one those of the workflow.
+    pub fn gates(&self, block: usize) -> impl Iterator<Item = &WorkflowDependency> {
+        let block = &self.blocks[block];
+        let is_hook = |block: &Block| matches!(block.config, BlockConfig::Hook(_));
+        let is_first = block.dependencies.iter().all(|before| is_hook(&self.blocks[*before]));
+        let common = if is_first { &self.dependencies[..] } else { &[] };
+        common.iter().chain(&block.workflows)
+    }
+
+    /// Whether it declares a namespace, for writing too if that is asked.
+    #[must_use]
+    pub fn may_use(&self, namespace: &str, writes: bool) -> bool {
+        self.memory.iter().any(|declared| declared.name == namespace && (declared.write || !writes))
+    }
+}
+
+/// A namespace of shared memory that a workflow uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// Whether it may be written.
+    pub write: bool,
+}
+
+/// A workflow that must have completed before something begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkflowDependency {
+    /// Its name.
+    pub workflow: String,
+    /// How long ago its last COMPLETED run may have ended.
+    pub max_age: Duration,
+    /// Whether a run is started if none is young enough and none is live.
+    pub start: bool,
+    /// What happens if the run that is waited for does not complete.
+    pub on_failure: OnDependencyFailure,
+}
+
+/// What happens if a run that is waited for does not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDependencyFailure {
+    /// The block fails.
+    Fail,
+    /// The block begins all the same.
+    Continue,
 }
 
 /// When a run is written down.
@@ -113,6 +166,8 @@ pub struct Block {
     pub input: Option<JsonTemplate>,
     /// Positions of the blocks it waits for; without `dependencies` in the document, the block before it.
     pub dependencies: Vec<usize>,
+    /// Workflows that must have completed before it begins.
+    pub workflows: Vec<WorkflowDependency>,
     /// Limit for one attempt.
     pub timeout: Option<Duration>,
     /// Skips the block when it is false.

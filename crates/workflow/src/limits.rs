@@ -109,3 +109,36 @@ pub const JQ_OUTPUTS_MAX: usize = 100_000;
 
 /// How deep an output of a jq program may be nested: as deep as JSON is read.
 pub(crate) const JQ_OUTPUT_DEPTH_MAX: usize = 127;
+
+/// Most namespaces that one workflow may declare.
+pub const NAMESPACES_MAX: usize = 32;
+
+/// Longest key of shared memory in bytes.
+pub const MEMORY_KEY_BYTES_MAX: usize = 512;
+
+/// Most keys that one `list` yields.
+pub const MEMORY_LIST_MAX: u32 = 1_000;
+
+/// `limit` of a `list`.
+pub const MEMORY_LIST_DEFAULT: u32 = 100;
+
+/// `timeout` of a `watch`.
+pub const MEMORY_WATCH_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Longest `ttl` of a lock: who forgets to give one back must not keep others out for a day.
+pub const LOCK_TTL_MAX: Duration = Duration::from_hours(1);
+
+/// `ttl` of a lock.
+pub const LOCK_TTL_DEFAULT: Duration = Duration::from_secs(30);
+
+/// `timeout` of a lock.
+pub const LOCK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Most `deliveries` of a message.
+pub const DELIVERIES_MAX: u32 = 100;
+
+/// `deliveries` of a message.
+pub const DELIVERIES_DEFAULT: u32 = 5;
+
+/// `max_age` of a dependency on a workflow.
+pub const DEPENDENCY_AGE_DEFAULT: Duration = Duration::from_hours(24);

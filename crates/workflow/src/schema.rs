@@ -99,6 +99,14 @@ fn block(name: &str, kind: &Kind) -> Value {
             required.push("parameter");
             object(&field::properties(kind.fields), &["name"])
         }
+        "memory" => {
+            required.push("parameter");
+            object(&field::properties(kind.fields), &["op"])
+        }
+        "send" | "receive" => {
+            required.push("parameter");
+            object(&field::properties(kind.fields), &["channel"])
+        }
         _ => object(&field::properties(kind.fields), &[]),
     };
     properties.insert("parameter".to_owned(), parameter);

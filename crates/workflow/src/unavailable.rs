@@ -4,10 +4,7 @@
 use crate::parse::report::Finding;
 
 /// Kinds of blocks.
-pub(crate) const BLOCK_KINDS: [&str; 4] = ["schedule", "memory", "send", "receive"];
-
-/// Fields of a definition.
-pub(crate) const DEFINITION_FIELDS: [&str; 2] = ["memory", "dependencies"];
+pub(crate) const BLOCK_KINDS: [&str; 1] = ["schedule"];
 
 /// Fields of a `hook`.
 pub(crate) const HOOK_FIELDS: [&str; 1] = ["auth"];
@@ -18,9 +15,6 @@ pub(crate) const FETCH_FIELDS: [&str; 7] =
 
 /// Fields of an `html-scraper` rule.
 pub(crate) const RULE_FIELDS: [&str; 7] = ["fields", "exclude", "regex", "as", "absolute", "default", "required"];
-
-/// Dependencies of a block that begin so name another workflow.
-pub(crate) const DEPENDENCY_PREFIX: &str = "workflow:";
 
 /// The finding about one of them.
 pub(crate) fn finding(what: &str) -> Finding {

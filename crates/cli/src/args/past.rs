@@ -8,7 +8,7 @@ use runlet_proto::ids::RunId;
 use runlet_proto::state::RunState;
 use runlet_workflow::parse_duration;
 
-use super::{OneRun, Table, run_state};
+use super::{DeadCommand, OneRun, Table, run_state};
 
 /// How runs from the journal are listed.
 #[derive(Debug, Clone, Copy, Args)]
@@ -44,7 +44,11 @@ pub(crate) struct History {
 
 /// `runlet dead`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Dead {
+    /// What is to be done about dead messages.
+    #[command(subcommand)]
+    pub(crate) messages: Option<DeadCommand>,
     #[command(flatten)]
     pub(crate) listing: Listing,
 }

@@ -13,7 +13,7 @@ use runlet_supervisor::{AllowProgram, Retention};
 use runlet_supervisor::limits::{RETENTION_RUNS_DEFAULT, WORKER_NICE_DEFAULT};
 use runlet_workflow::{parse_duration, parse_size};
 
-use super::{DEFAULT_LISTEN, listen};
+use super::{DEFAULT_LISTEN, MemoryOptions, listen};
 use crate::limits::{DRAIN_DEFAULT, HEAVY_MEMORY_DEFAULT, KEEP_BYTES_DEFAULT, KEEP_DEFAULT};
 use crate::logging::{self, LogFormat};
 
@@ -77,6 +77,8 @@ pub(crate) struct SupervisorOptions {
     pub(crate) require: RequireIsolation,
     #[command(flatten)]
     pub(crate) cgroup: UseCgroup,
+    #[command(flatten)]
+    pub(crate) memory: MemoryOptions,
     /// Let `exec` blocks run this program: its name in definitions, its file, and further files or directories that it reads
     /// or executes. Can be given more than once; in the environment `;` separates.
     #[arg(
@@ -89,10 +91,21 @@ pub(crate) struct SupervisorOptions {
 }
 
 impl SupervisorOptions {
-    /// The same as arguments of `runlet supervisor`, but the state directory.
+    /// The same as arguments of `runlet supervisor`, but the state directory, and what goes by the environment.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
-        let Self { state: _, ca_file, threads, drain, heavy_memory, worker_nice, keep, require, cgroup, allowed } =
-            self;
+        let Self {
+            state: _,
+            ca_file,
+            threads,
+            drain,
+            heavy_memory,
+            worker_nice,
+            keep,
+            require,
+            cgroup,
+            memory: _,
+            allowed,
+        } = self;
         let mut arguments: Vec<OsString> = [
             ("--drain", format!("{}ms", drain.as_millis())),
             ("--heavy-memory", format!("{heavy_memory}B")),

@@ -1,5 +1,6 @@
 //! The commands, one file each; this file only the match, and what can go wrong in any of them.
 
+mod channel;
 mod check;
 mod completions;
 mod config;
@@ -11,6 +12,7 @@ mod inspect;
 mod journal;
 mod kill;
 mod logs;
+mod memory;
 mod pause;
 mod ps;
 mod remove;
@@ -36,7 +38,7 @@ use std::path::{Path, PathBuf};
 use runlet_ipc::{ConnectError, HandshakeError};
 use runlet_proto::control::{Refusal, RefusalKind, Reply};
 
-use crate::args::{Cli, Command, JournalCommand};
+use crate::args::{Cli, Command, Dead, JournalCommand};
 use crate::client::Client;
 use crate::configuration::Mistake;
 use crate::exit_code::ExitCode;
@@ -61,7 +63,10 @@ pub(crate) fn perform(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Run(args) => run::perform(&here, &args),
         Command::Ps(args) => ps::perform(&here, &args),
         Command::History(args) => history::perform(&here, args),
+        Command::Dead(Dead { messages: Some(command), .. }) => channel::dead(&here, command),
         Command::Dead(args) => history::dead(&here, &args),
+        Command::Memory(command) => memory::perform(&here, command),
+        Command::Channel(command) => channel::perform(&here, command),
         Command::Retry(args) => retry::perform(&here, args),
         Command::Gc => journal::collect(&here),
         Command::Journal(args) => match args.command {

@@ -1,6 +1,6 @@
 //! `runlet run`: one run, followed to its end.
 
-mod input;
+pub(crate) mod input;
 mod interrupt;
 
 use std::path::{Path, PathBuf};

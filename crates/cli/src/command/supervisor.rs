@@ -39,6 +39,7 @@ fn config(args: Supervisor) -> Config {
     config.retention = args.options.keep.retention();
     config.worker_nice = args.options.worker_nice;
     config.cgroup = args.options.cgroup.cgroup;
+    config.memory = args.options.memory.config();
     config.allowed = args.options.allowed;
     config.release_memory = Some(memory::release);
     config.reload = service::reloads().then_some(again);
@@ -80,6 +81,10 @@ fn explained(error: &Error) -> CommandError {
         }
         Error::Groups(_) => {
             let help = "--cgroup or RUNLET_CGROUP names it: `auto` takes the one that was delegated, `off` none; `runlet doctor` looks at one";
+            return CommandError::Usage { message, help: Some(help.to_owned()) };
+        }
+        Error::Memory(_) => {
+            let help = "--memory-url, RUNLET_MEMORY_URL or `url` under [memory] names it: `embedded:`, `redis://host:port` or `rediss://host:port`";
             return CommandError::Usage { message, help: Some(help.to_owned()) };
         }
         Error::Export(_) => {

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
+use runlet_supervisor::config::Memory;
 use serde_json::{Map, Value, json};
 
 use super::options::{is_for_both, is_list};
 use super::{File, SECTIONS, Section, command};
+use crate::args::MEMORY_URL;
 use crate::command::CommandError;
 use crate::paths;
 
@@ -151,6 +153,11 @@ impl Effective {
     }
 }
 
+/// An address as it may be shown.
+fn without_password(url: String) -> String {
+    Memory { url, ..Memory::default() }.shown_url()
+}
+
 /// Whether what a subcommand is given says something of an option.
 fn speaks_for(subcommand: &str, section: Section, key: &str) -> bool {
     let owner = Section::of_subcommand(subcommand).iter().find(|section| section.option(key).is_some());
@@ -186,6 +193,11 @@ impl Setting {
                 Some(entry) => Origin::File { line: entry.line },
                 None => Origin::Default,
             },
+        };
+        let values = if key == MEMORY_URL {
+            values.map(|urls| urls.into_iter().map(without_password).collect())
+        } else {
+            values
         };
         let value = match values {
             Some(values) if is_list(option) => Some(json!(values)),

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::options::{is_list, is_path, refused};
 use super::{SECTIONS, Section, default_file};
+use crate::args::MEMORY_PREFIX;
 use crate::command::CommandError;
 use crate::limits::CONFIGURATION_BYTES_MAX;
 
@@ -117,6 +118,14 @@ impl Reading<'_> {
     fn read_all(&mut self, table: &DeTable<'_>) {
         for (key, value) in table {
             let section = SECTIONS.into_iter().find(|section| section.table() == Some(key.get_ref().as_ref()));
+            if let ("memory", DeValue::Table(table)) = (key.get_ref().as_ref(), value.get_ref()) {
+                // What the supervisor's options have before their names stands above them here.
+                for (key, value) in table {
+                    let option = format!("{MEMORY_PREFIX}{}", key.get_ref());
+                    self.read_one(Section::Supervisor, &option, key.span(), value);
+                }
+                continue;
+            }
             match (section, value.get_ref()) {
                 (Some(section), DeValue::Table(table)) => {
                     for (key, value) in table {

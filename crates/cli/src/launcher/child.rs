@@ -72,6 +72,7 @@ impl Program {
         match &self.kind {
             Kind::Supervisor { state, options } => {
                 command.arg("--state").arg(state).args(options.arguments());
+                command.envs(options.memory.environment());
             }
             Kind::Gateway { listen, admin, socket } => {
                 command.arg("--listen").arg(listen.to_string()).arg("--socket").arg(socket);

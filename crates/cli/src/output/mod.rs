@@ -2,6 +2,7 @@
 
 pub(crate) mod diagnostics;
 pub(crate) mod events;
+pub(crate) mod memory;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod trace;

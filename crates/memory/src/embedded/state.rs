@@ -292,9 +292,10 @@ impl State {
         match question {
             MemoryQuestion::Namespaces => Ok(MemoryFound::Namespaces(self.namespaces(now_ms))),
             MemoryQuestion::Call(call) => {
+                check::looked(&call)?;
                 check::memory(&call, By::default(), &self.quota)?;
                 let reply = self.memory(&call, By::default(), None, now_ms);
-                let reply = reply.unwrap_or_else(|| Err(failure::bad_value("`runlet memory watch` tells of changes")));
+                let reply = reply.unwrap_or_else(|| Err(failure::internal("it would have to wait")));
                 reply.map(MemoryFound::Reply)
             }
             MemoryQuestion::Channels => {

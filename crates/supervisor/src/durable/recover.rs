@@ -6,8 +6,8 @@ use std::sync::Arc;
 use runlet_journal::{
     BlockDone, BlockProgress, Child, DamagedSource, Ended, Entry, OpenRun, Recovered, StoredError, StoredSource,
 };
-use runlet_memory::Token;
 use runlet_kernel::{Event, Progress, Restored, RestoredBlock, Submit, Time};
+use runlet_memory::Token;
 use runlet_proto::control::SourceText;
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};

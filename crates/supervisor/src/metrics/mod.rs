@@ -22,7 +22,8 @@ use crate::lane::Moved;
 use crate::limits::METRICS_WORKFLOWS_MAX;
 
 /// Kinds of blocks, in the order of [`kind_index`].
-const KINDS: [&str; 7] = ["hook", "fetch", "html-scraper", "transform", "exec", "response", "workflow"];
+const KINDS: [&str; 10] =
+    ["hook", "fetch", "html-scraper", "transform", "exec", "response", "workflow", "memory", "send", "receive"];
 
 /// Why attempts are moved to the heavy lane, in the order of [`reason_index`].
 const REASONS: [&str; 3] = ["large-page", "overran", "workflow-overran"];
@@ -165,6 +166,9 @@ const fn kind_index(config: &BlockConfig) -> usize {
         BlockConfig::Exec(_) => 4,
         BlockConfig::Response(_) => 5,
         BlockConfig::Workflow(_) => 6,
+        BlockConfig::Memory(_) => 7,
+        BlockConfig::Send(_) => 8,
+        BlockConfig::Receive(_) => 9,
     }
 }
 
@@ -211,13 +215,16 @@ mod tests {
 
     #[test]
     fn every_kind_of_block_has_its_place() {
-        let text = r#"[
+        let text = r#"{ "memory": ["m"], "blocks": [
             { "type": "hook", "path": "a" },
             { "type": "fetch", "parameter": { "url": "http://localhost" } },
             { "type": "transform", "parameter": { "jq": "." } },
             { "type": "workflow", "parameter": { "name": "b" } },
+            { "type": "memory", "parameter": { "op": "get", "key": "a" } },
+            { "type": "send", "parameter": { "channel": "c" } },
+            { "type": "receive", "parameter": { "channel": "c" } },
             { "type": "response" }
-        ]"#;
+        ] }"#;
         let definition = runlet_workflow::parse("a.json", text).expect("a valid definition");
         assert!(definition.blocks.iter().all(|block| KINDS[kind_index(&block.config)] == block.config.kind()));
     }

@@ -1,6 +1,6 @@
 //! Shared memory, as people look at it and change it.
 
-use runlet_memory::{By, SharedMemory};
+use runlet_memory::SharedMemory;
 use runlet_proto::control::{RefusalKind, Reply};
 use runlet_proto::failure::Failure;
 use runlet_proto::memory::{MemoryChange, MemoryFound, MemoryQuestion};

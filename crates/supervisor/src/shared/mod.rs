@@ -23,6 +23,7 @@ use crate::core::Core;
 use crate::durable::Writing;
 use crate::execute::Started;
 use crate::inbound::AttemptId;
+use crate::run_record::RunRecord;
 
 /// The store.
 #[derive(Clone)]
@@ -55,6 +56,15 @@ fn embedded(config: &config::Memory, clock: Clock, stored: StoredMemory) -> Embe
 fn quota(config: &config::Memory) -> Quota {
     let config::Memory { keys_max, bytes_max, value_bytes_max, messages_max, message_bytes_max, .. } = *config;
     Quota { keys_max, bytes_max, value_bytes_max, messages_max, message_bytes_max }
+}
+
+/// The failure of a call to a namespace that the workflow does not declare, or only for reading.
+fn undeclared(namespace: &str) -> Failure {
+    Failure::workflow(
+        "memory-undeclared",
+        format!("the workflow does not declare the namespace `{namespace}` for this"),
+    )
+    .with_help(format!("write \"memory\": [\"{namespace}\"] beside its `blocks`"))
 }
 
 impl Core {
@@ -102,7 +112,8 @@ impl Core {
     pub(crate) fn no_room_for_memory(&self) -> Option<Failure> {
         let Store::Embedded(_) = &self.store else { return None };
         let refusal = self.no_room(Writing::AtTheEnd)?;
-        let failure = Failure::workflow("memory-unavailable", format!("shared memory takes nothing now: {}", refusal.message));
+        let failure =
+            Failure::workflow("memory-unavailable", format!("shared memory takes nothing now: {}", refusal.message));
         Some(Failure { class: FailureClass::Upstream, retryable: true, help: refusal.help, ..failure })
     }
 
@@ -116,9 +127,12 @@ impl Core {
     /// An operation on a namespace.
     pub(crate) fn call_memory(&mut self, attempt: AttemptId, id: CallId, call: MemoryCall) -> Started {
         let writes = call.op.writes();
-        let declared = self.runs.get(&attempt.run).map(|record| Arc::clone(&record.program.definition));
-        let allowed = declared.map_or(Ok(()), |definition| definition.may_use(&call.namespace, writes));
-        let refused = allowed.err().or_else(|| self.no_room_for_memory().filter(|_| writes));
+        // Judged when the definition was read; what comes here is made of it.
+        let declared = |record: &RunRecord| record.program.definition.may_use(&call.namespace, writes);
+        let refused = match self.runs.get(&attempt.run).is_some_and(declared) {
+            true => self.no_room_for_memory().filter(|_| writes),
+            false => Some(undeclared(&call.namespace)),
+        };
         if let Some(failure) = refused {
             return Started::Answered(Answer::Failed(failure));
         }

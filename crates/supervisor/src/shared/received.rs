@@ -83,16 +83,18 @@ impl Core {
         });
         self.settle_received(run, done, &Verdict::Acknowledge, entry);
         self.settle_received(run, back, &Verdict::GiveBack, 0);
+        // What a run received before a crash is known to the store alone.
+        let verdict = if state == RunState::Completed { Verdict::Acknowledge } else { Verdict::GiveBack };
         match self.store.clone() {
             Store::Embedded(store) => {
-                store.release_now(run);
+                store.release_now(run, &verdict);
                 self.keep_memory();
             }
             Store::Redis(store) => {
                 let on_disk = self.on_disk(entry);
                 tokio::spawn(async move {
                     on_disk.reached().await;
-                    if let Err(failure) = store.release(run).await {
+                    if let Err(failure) = store.release(run, verdict).await {
                         tracing::warn!(%run, "what it had in shared memory is free when its time is over: {failure}");
                     }
                 });
@@ -105,7 +107,9 @@ impl Core {
         match self.store.clone() {
             Store::Embedded(store) => {
                 // It comes after that entry in the journal, which is one sequence.
-                decided.for_each(|(channel, id)| drop(store.settle_now(&channel, id, run, verdict)));
+                for (channel, id) in decided {
+                    let _ = store.settle_now(&channel, id, run, verdict);
+                }
                 self.keep_memory();
             }
             Store::Redis(store) => {

@@ -4,20 +4,26 @@ pub mod exec;
 pub mod fetch;
 pub mod hook;
 pub mod html_scraper;
+pub mod memory;
+pub mod receive;
 pub mod response;
+pub mod send;
 pub mod transform;
 pub mod workflow;
 
 use crate::parse::config::Kind;
 
 /// The kinds by their names in a definition.
-pub(crate) static KINDS: [(&str, &Kind); 7] = [
+pub(crate) static KINDS: [(&str, &Kind); 10] = [
     ("hook", &hook::KIND),
     ("fetch", &fetch::KIND),
     ("html-scraper", &html_scraper::KIND),
     ("transform", &transform::KIND),
     ("exec", &exec::KIND),
     ("workflow", &workflow::KIND),
+    ("memory", &memory::KIND),
+    ("send", &send::KIND),
+    ("receive", &receive::KIND),
     ("response", &response::KIND),
 ];
 
@@ -36,6 +42,12 @@ pub enum BlockConfig {
     Exec(exec::Exec),
     /// A run of another workflow.
     Workflow(workflow::Workflow),
+    /// An operation on shared memory.
+    Memory(memory::Memory),
+    /// A message for a channel.
+    Send(send::Send),
+    /// A message of a channel.
+    Receive(receive::Receive),
     /// The reply.
     Response(response::Response),
 }
@@ -51,6 +63,9 @@ impl BlockConfig {
             Self::Transform(_) => "transform",
             Self::Exec(_) => "exec",
             Self::Workflow(_) => "workflow",
+            Self::Memory(_) => "memory",
+            Self::Send(_) => "send",
+            Self::Receive(_) => "receive",
             Self::Response(_) => "response",
         }
     }
@@ -62,6 +77,9 @@ impl BlockConfig {
             Self::Hook(_) | Self::HtmlScraper(_) | Self::Transform(_) | Self::Workflow(_) => false,
             Self::Fetch(fetch) => fetch.has_templates(),
             Self::Exec(exec) => exec.has_templates(),
+            Self::Memory(memory) => memory.has_templates(),
+            Self::Send(send) => send.has_templates(),
+            Self::Receive(receive) => receive.has_templates(),
             Self::Response(response) => response.has_templates(),
         }
     }

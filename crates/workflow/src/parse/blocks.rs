@@ -6,16 +6,22 @@ use std::time::Duration;
 
 use super::config::{Config, Kind};
 use super::report::{Finding, Place, Report};
+use super::sharing::{self, Depends};
 use super::spot::{Fields, Spot, clip};
 use crate::block::exec::Exec;
 use crate::block::fetch::Fetch;
 use crate::block::hook::Hook;
 use crate::block::html_scraper::HtmlScraper;
+use crate::block::memory::Memory;
+use crate::block::receive::Receive;
 use crate::block::response::Response;
+use crate::block::send::Send;
 use crate::block::transform::Transform;
 use crate::block::workflow::Workflow;
-use crate::block::{BlockConfig, KINDS, exec, fetch, hook, html_scraper, response, transform, workflow};
-use crate::definition::{ForEach, Isolation, OnError, OnUnknown, Retry};
+use crate::block::{
+    BlockConfig, KINDS, exec, fetch, hook, html_scraper, memory, receive, response, send, transform, workflow,
+};
+use crate::definition::{ForEach, Isolation, Namespace, OnError, OnUnknown, Retry};
 use crate::field::{self, Field, Shape};
 use crate::template::{Expression, JsonTemplate};
 use crate::{limits, suggest, unavailable};
@@ -40,8 +46,8 @@ pub(crate) static COMMON: &[Field] = &[
     Field::new("input", "Predefined input. Without it, the output of the blocks it depends on.", Shape::Any),
     Field::new(
         "dependencies",
-        "Ids of the blocks it waits for. Without it, the block before it.",
-        Shape::List(0, &Shape::Text),
+        "Ids of the blocks it waits for. Without it, the block before it. Beside them, workflows that must have completed.",
+        Shape::List(0, &Shape::Either(&[Shape::Text, Shape::Object(sharing::DEPENDENCY_FIELDS, &["workflow"])])),
     ),
     Field::new("timeout", "Limit for one attempt.", Shape::Duration),
     Field::new("when", "The block is skipped when this expression is false.", Shape::Expression),
@@ -85,7 +91,7 @@ pub(crate) const UNKNOWN_WORDS: [(&str, OnUnknown); 3] =
 
 /// What the definition says about all its blocks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Defaults {
+pub(crate) struct Defaults<'d> {
     /// `on_error` of the definition.
     pub(crate) on_error: ErrorWord,
     /// `on_unknown` of the definition.
@@ -94,6 +100,8 @@ pub(crate) struct Defaults {
     pub(crate) isolation: Isolation,
     /// Whether there is a `response` block.
     pub(crate) has_response: bool,
+    /// The namespaces of shared memory that it declares.
+    pub(crate) memory: &'d [Namespace],
 }
 
 /// A name written in `dependencies`, and where.
@@ -114,6 +122,8 @@ pub(crate) struct Draft {
     pub(crate) path: String,
     /// `dependencies` as written.
     pub(crate) dependencies: Option<Vec<Named>>,
+    /// The workflows among them.
+    pub(crate) workflows: Vec<Depends>,
     pub(crate) input: Option<JsonTemplate>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) when: Option<Expression>,
@@ -128,7 +138,7 @@ pub(crate) struct Draft {
 }
 
 /// Reads a block.
-pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults, report: &mut Report<'_>) -> Option<Draft> {
+pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults<'_>, report: &mut Report<'_>) -> Option<Draft> {
     let fields = spot.object("a block: an object with a `type`", report)?;
     let kind = kind(&fields, report);
     let is_hook = kind.as_deref() == Some("hook");
@@ -136,7 +146,8 @@ pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults, report: &mut Report<'
         refuse_on_hook(&fields, report);
     }
     let id = fields.take("id").and_then(|spot| id(&spot, report));
-    let dependencies = fields.take("dependencies").and_then(|spot| dependencies(&spot, report));
+    let mut workflows = Vec::new();
+    let dependencies = fields.take("dependencies").and_then(|spot| dependencies(&spot, &mut workflows, report));
     let input = fields.take("input").and_then(|spot| spot.json(report));
     // A hook's `timeout` is its client's.
     let timeout = if is_hook { None } else { fields.take("timeout").and_then(|spot| spot.timeout(report)) };
@@ -160,6 +171,7 @@ pub(crate) fn read(spot: Spot<'_, '_>, defaults: Defaults, report: &mut Report<'
         range,
         path: fields.place.path(),
         dependencies,
+        workflows,
         input,
         timeout,
         when,
@@ -215,21 +227,24 @@ fn id(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<Named> {
     Some(Named { id: id.to_owned(), range: spot.range(), path: spot.place.path() })
 }
 
-fn dependencies(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<Vec<Named>> {
+/// The blocks; `None` if there are none named and the order of the list holds.
+fn dependencies(spot: &Spot<'_, '_>, workflows: &mut Vec<Depends>, report: &mut Report<'_>) -> Option<Vec<Named>> {
     let list = spot.list("a list of block ids", report)?;
     let mut named: Vec<Named> = Vec::with_capacity(list.len());
     for (index, value) in list.iter().enumerate() {
         let element = spot.element(index, value);
+        if sharing::is_workflow(value) {
+            sharing::add(sharing::dependency(element, report), workflows, report);
+            continue;
+        }
         let Some(id) = element.string(report) else { continue };
-        if id.starts_with(unavailable::DEPENDENCY_PREFIX) {
-            element.refuse(unavailable::finding("a dependency on another workflow"), report);
-        } else if named.iter().any(|known| known.id == id) {
+        if named.iter().any(|known| known.id == id) {
             element.refuse(Finding::new("duplicate-name", format!("`{}` is there twice", clip(id))), report);
         } else {
             named.push(Named { id: id.to_owned(), range: element.range(), path: element.place.path() });
         }
     }
-    Some(named)
+    (list.is_empty() || !named.is_empty() || workflows.is_empty()).then_some(named)
 }
 
 fn parallel(fields: &Fields<'_, '_>, has_for_each: bool, report: &mut Report<'_>) -> usize {
@@ -288,7 +303,7 @@ fn retry(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Retry {
 fn config(
     fields: &Fields<'_, '_>,
     kind: Option<&str>,
-    defaults: Defaults,
+    defaults: Defaults<'_>,
     report: &mut Report<'_>,
 ) -> Option<BlockConfig> {
     let parameter = fields.take("parameter");
@@ -320,6 +335,15 @@ fn config(
         }),
         "workflow" => read_with(fields, parameter, &workflow::KIND, report, |config, report| {
             Workflow::read(config, report).map(BlockConfig::Workflow)
+        }),
+        "memory" => read_with(fields, parameter, &memory::KIND, report, |config, report| {
+            Memory::read(config, defaults.memory, report).map(BlockConfig::Memory)
+        }),
+        "send" => read_with(fields, parameter, &send::KIND, report, |config, report| {
+            Send::read(config, report).map(BlockConfig::Send)
+        }),
+        "receive" => read_with(fields, parameter, &receive::KIND, report, |config, report| {
+            Receive::read(config, report).map(BlockConfig::Receive)
         }),
         "response" => read_with(fields, parameter, &response::KIND, report, |config, report| {
             Some(BlockConfig::Response(Response::read(config, report)))

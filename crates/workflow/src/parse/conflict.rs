@@ -59,6 +59,9 @@ fn hooks(definition: &Definition) -> impl Iterator<Item = (usize, &Hook)> {
         | BlockConfig::Transform(_)
         | BlockConfig::Exec(_)
         | BlockConfig::Workflow(_)
+        | BlockConfig::Memory(_)
+        | BlockConfig::Send(_)
+        | BlockConfig::Receive(_)
         | BlockConfig::Response(_) => None,
     })
 }

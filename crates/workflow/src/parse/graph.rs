@@ -103,6 +103,9 @@ fn check_hooks(drafts: &[Draft], report: &mut Report<'_>) {
                 | BlockConfig::Transform(_)
                 | BlockConfig::Exec(_)
                 | BlockConfig::Workflow(_)
+                | BlockConfig::Memory(_)
+                | BlockConfig::Send(_)
+                | BlockConfig::Receive(_)
                 | BlockConfig::Response(_),
             )
             | None => None,

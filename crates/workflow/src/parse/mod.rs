@@ -7,6 +7,7 @@ mod graph;
 pub(crate) mod headers;
 pub(crate) mod operator;
 pub(crate) mod report;
+pub(crate) mod sharing;
 pub(crate) mod spot;
 pub(crate) mod strings;
 mod structure;
@@ -21,11 +22,12 @@ use jsonc_parser::ast::Value;
 use self::blocks::{Defaults, Draft, ERROR_WORDS, ErrorWord, UNKNOWN_WORDS};
 use self::graph::Resolved;
 use self::report::{Finding, Place, Report};
+use self::sharing::Depends;
 use self::spot::{Fields, Spot, clip, kind};
 use crate::block::BlockConfig;
-use crate::definition::{Block, Definition, Durability, Isolation, Limits, OnError, OnUnknown};
+use crate::definition::{Block, Definition, Durability, Isolation, Limits, Namespace, OnError, OnUnknown};
 use crate::field::{self, Field, Shape};
-use crate::{Diagnostic, limits, unavailable};
+use crate::{Diagnostic, limits};
 
 const LIMITS_FIELDS: &[Field] = &[
     Field::new("memory", "Memory of one run.", Shape::Size),
@@ -77,8 +79,24 @@ pub(crate) static DEFINITION: &[Field] = &[
         "What becomes of a block with side effects when a crash leaves open whether it had them, unless it says otherwise. Default: fail.",
         Shape::Words(&["fail", "retry", "skip"]),
     ),
+    Field::new(
+        "memory",
+        "The namespaces of shared memory that its blocks use: \"prices\", or \"prices:read\" to read only.",
+        Shape::List(0, &Shape::Pattern("^[a-z0-9][a-z0-9._-]{0,63}(:read)?$")),
+    ),
+    Field::new(
+        "dependencies",
+        "The workflows that must have completed before its first blocks begin.",
+        Shape::List(0, &WORKFLOW_DEPENDENCY),
+    ),
     Field::new("blocks", "The blocks, in order.", Shape::List(1, &Shape::Any)),
 ];
+
+/// A dependency on a workflow.
+pub(crate) const WORKFLOW_DEPENDENCY: Shape = Shape::Either(&[
+    Shape::Pattern("^workflow:[a-z0-9][a-z0-9._-]{0,63}$"),
+    Shape::Object(sharing::DEPENDENCY_FIELDS, &["workflow"]),
+]);
 
 const DURABILITY_WORDS: [(&str, Durability); 4] = [
     ("auto", Durability::Auto),
@@ -120,6 +138,8 @@ struct Head {
     on_error: ErrorWord,
     on_failure: Option<String>,
     on_unknown: OnUnknown,
+    memory: Vec<Namespace>,
+    dependencies: Vec<Depends>,
 }
 
 impl Head {
@@ -135,6 +155,8 @@ impl Head {
         on_error: ErrorWord::Fail,
         on_failure: None,
         on_unknown: OnUnknown::Fail,
+        memory: Vec::new(),
+        dependencies: Vec::new(),
     };
 }
 
@@ -159,6 +181,13 @@ fn document(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Option<De
     let name = head.name.clone().or_else(|| name_of_file(file, value, report));
     let drafts = drafts?;
     let resolved = graph::resolve(&drafts, report);
+    if let Some(name) = &name {
+        let all = head.dependencies.iter().chain(drafts.iter().flat_map(|draft| &draft.workflows));
+        for depends in all.filter(|depends| depends.on.workflow == *name) {
+            let finding = Finding::new("cycle", "the workflow depends on itself").help("take this dependency away");
+            report.add_at(finding, depends.range.clone(), depends.path.clone());
+        }
+    }
     if !report.is_empty() {
         return None;
     }
@@ -168,11 +197,6 @@ fn document(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Option<De
 fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Option<Vec<Draft>>) {
     if let Some(spot) = fields.take("$schema") {
         spot.string(report);
-    }
-    for name in unavailable::DEFINITION_FIELDS {
-        if let Some(spot) = fields.take(name) {
-            spot.refuse(unavailable::finding(&format!("`{name}` of a workflow")), report);
-        }
     }
     let concurrency = fields.take("concurrency").and_then(|spot| spot.integer(1..=u64::from(u32::MAX), report));
     let head = Head {
@@ -203,6 +227,8 @@ fn object_form(fields: &Fields<'_, '_>, report: &mut Report<'_>) -> (Head, Optio
             .unwrap_or(OnUnknown::Fail),
         on_failure: fields.take("on_failure").and_then(|spot| name(&spot, report)),
         on_error: fields.take("on_error").and_then(|spot| spot.word(&ERROR_WORDS, report)).unwrap_or(ErrorWord::Fail),
+        memory: fields.take("memory").map_or_else(Vec::new, |spot| sharing::memory(spot, report)),
+        dependencies: fields.take("dependencies").map_or_else(Vec::new, |spot| sharing::dependencies(spot, report)),
     };
     let drafts = match fields.take("blocks") {
         Some(spot) => block_list(spot, &head, report),
@@ -245,7 +271,7 @@ fn whole_seconds(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<Duratio
     Some(duration)
 }
 
-const NAME_HELP: &str = "a lower-case letter or a digit, then at most 63 of a-z, 0-9, `.`, `_` and `-`";
+pub(crate) const NAME_HELP: &str = "a lower-case letter or a digit, then at most 63 of a-z, 0-9, `.`, `_` and `-`";
 
 /// The name of a workflow.
 pub(crate) fn name(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<String> {
@@ -258,7 +284,8 @@ pub(crate) fn name(spot: &Spot<'_, '_>, report: &mut Report<'_>) -> Option<Strin
     Some(name.to_owned())
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a text may name a workflow, a namespace or a channel.
+pub(crate) fn is_name(name: &str) -> bool {
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= limits::NAME_CHARS_MAX
         && name.bytes().next().is_some_and(lower)
@@ -287,7 +314,7 @@ fn name_of_file(file: &str, value: &Value<'_>, report: &mut Report<'_>) -> Optio
 
 /// Reads all blocks. `None` when some are so wrong that nothing can be said about how they fit together.
 fn block_list(spot: Spot<'_, '_>, head: &Head, report: &mut Report<'_>) -> Option<Vec<Draft>> {
-    let Head { on_error, on_unknown, isolation, .. } = *head;
+    let Head { on_error, on_unknown, isolation, ref memory, .. } = *head;
     let list = spot.list("a list of blocks", report)?;
     if list.is_empty() || list.len() > limits::BLOCKS_MAX {
         let message = format!("expected 1 to {} blocks, found {}", limits::BLOCKS_MAX, list.len());
@@ -301,7 +328,7 @@ fn block_list(spot: Spot<'_, '_>, head: &Head, report: &mut Report<'_>) -> Optio
         report.block = index;
         match blocks::read(
             spot.element(index, value),
-            Defaults { on_error, on_unknown, isolation, has_response },
+            Defaults { on_error, on_unknown, isolation, has_response, memory },
             report,
         ) {
             Some(draft) => drafts.push(draft),
@@ -320,6 +347,7 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
                 id,
                 input: draft.input,
                 dependencies,
+                workflows: draft.workflows.into_iter().map(|depends| depends.on).collect(),
                 timeout: draft.timeout,
                 when: draft.when,
                 for_each: draft.for_each,
@@ -339,6 +367,9 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
             | BlockConfig::Transform(_)
             | BlockConfig::Exec(_)
             | BlockConfig::Workflow(_)
+            | BlockConfig::Memory(_)
+            | BlockConfig::Send(_)
+            | BlockConfig::Receive(_)
             | BlockConfig::Response(_) => None,
         })
         .collect();
@@ -360,6 +391,8 @@ fn build(head: Head, name: String, version: String, drafts: Vec<Draft>, resolved
         },
         on_failure: head.on_failure,
         literal_hosts,
+        memory: head.memory,
+        dependencies: head.dependencies.into_iter().map(|depends| depends.on).collect(),
         blocks,
     })
 }

@@ -16,23 +16,31 @@ use crate::limits::INPUT_BYTES_MAX;
 /// # Errors
 /// [`CommandError::Usage`] when it cannot be read, is too long, or is not JSON.
 pub(super) fn read(argument: &str) -> Result<Bytes, CommandError> {
+    read_as(argument, "--input")
+}
+
+/// As [`read`], of an argument that is called `what`.
+///
+/// # Errors
+/// As there.
+pub(crate) fn read_as(argument: &str, what: &str) -> Result<Bytes, CommandError> {
     let (text, place) = match argument.strip_prefix('@') {
         Some(path) => {
             let file = File::open(path).map_err(|error| unreadable(path, &error))?;
             (read_bounded(file, path)?, path.to_owned())
         }
         None if argument == "-" => (read_bounded(io::stdin().lock(), "stdin")?, "stdin".to_owned()),
-        None => (argument.as_bytes().to_vec(), "--input".to_owned()),
+        None => (argument.as_bytes().to_vec(), what.to_owned()),
     };
     serde_json::from_slice::<IgnoredAny>(&text).map_err(|error| CommandError::Usage {
         message: format!("{place} is not JSON: {error}"),
-        help: Some("text is written with quotes: --input '\"text\"'; a file is named with @, stdin is -".to_owned()),
+        help: Some("text is written with quotes: '\"text\"'; a file is named with @, stdin is -".to_owned()),
     })?;
     Ok(text.into())
 }
 
 /// JSON text as it is best read: indented on a terminal, as it came for a program.
-pub(super) fn indented(json: &[u8]) -> String {
+pub(crate) fn indented(json: &[u8]) -> String {
     if io::stdout().is_terminal()
         && let Ok(value) = serde_json::from_slice::<Value>(json)
         && let Ok(text) = serde_json::to_string_pretty(&value)

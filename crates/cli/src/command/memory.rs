@@ -1,0 +1,128 @@
+//! `runlet memory`: what workflows share, looked at and changed by hand.
+
+use std::time::Duration;
+
+use runlet_proto::control::{RefusalKind, Reply, Request};
+use runlet_proto::memory::{Item, MemoryCall, MemoryFound, MemoryOp, MemoryQuestion, MemoryReply};
+
+use super::run::input;
+use super::{CommandError, Setting};
+use crate::args::{Memory, MemoryLs, MemoryRm, MemorySet, MemoryWatch, OneKey};
+use crate::exit_code::ExitCode;
+use crate::output::memory::{ChangeView, ItemView, NamespaceView, changes, items, namespaces};
+use crate::output::{self, Format, list, note};
+
+/// Does what the subcommand says.
+///
+/// # Errors
+/// [`CommandError`] of the connection, [`CommandError::Refused`] when the store will not.
+pub(crate) fn perform(here: &Setting, command: Memory) -> Result<ExitCode, CommandError> {
+    match command {
+        Memory::Ls(args) => ls(here, args),
+        Memory::Get(args) => get(here, args),
+        Memory::Set(args) => set(here, args),
+        Memory::Rm(args) => rm(here, args),
+        Memory::Watch(args) => watch(here, args),
+    }
+}
+
+/// Asks about memory or channels.
+pub(super) fn ask(here: &Setting, question: MemoryQuestion) -> Result<MemoryFound, CommandError> {
+    match here.connect()?.call(Request::Memory(question))? {
+        Reply::Memory(found) => Ok(found),
+        other => Err(CommandError::unexpected(&other)),
+    }
+}
+
+/// An answer that does not belong to the question.
+pub(super) fn strange(found: MemoryFound) -> CommandError {
+    CommandError::unexpected(&Reply::Memory(found))
+}
+
+fn operate(here: &Setting, namespace: String, op: MemoryOp) -> Result<MemoryReply, CommandError> {
+    match ask(here, MemoryQuestion::Call(MemoryCall { namespace, op, lock: None }))? {
+        MemoryFound::Reply(reply) => Ok(reply),
+        other => Err(strange(other)),
+    }
+}
+
+fn ls(here: &Setting, args: MemoryLs) -> Result<ExitCode, CommandError> {
+    let MemoryLs { namespace, prefix, after, limit, table } = args;
+    let Some(namespace) = namespace else {
+        let found = match ask(here, MemoryQuestion::Namespaces)? {
+            MemoryFound::Namespaces(found) => found,
+            other => return Err(strange(other)),
+        };
+        let views: Vec<_> = found.iter().map(NamespaceView::from).collect();
+        list(here.format, &views, || namespaces(&found, !table.no_headers))?;
+        return Ok(ExitCode::Ok);
+    };
+    let reply = operate(here, namespace, MemoryOp::List { prefix, after, limit })?;
+    let MemoryReply::Items { items: found, more } = reply else {
+        return Err(strange(MemoryFound::Reply(reply)));
+    };
+    let views: Vec<_> = found.iter().map(ItemView::from).collect();
+    list(here.format, &views, || items(&found, !table.no_headers))?;
+    if let Some(last) = found.last().filter(|_| more) {
+        note(&format!("there are more: --after '{}'", output::one_line(&last.key)));
+    }
+    Ok(ExitCode::Ok)
+}
+
+fn get(here: &Setting, args: OneKey) -> Result<ExitCode, CommandError> {
+    let OneKey { namespace, key } = args;
+    match operate(here, namespace.clone(), MemoryOp::Get { key: key.clone() })? {
+        MemoryReply::Value(Some(Item { value, .. })) => {
+            output::text(&input::indented(&value))?;
+            Ok(ExitCode::Ok)
+        }
+        MemoryReply::Value(None) => {
+            note(&format!("error: there is no key `{key}` in `{namespace}`"));
+            note(&format!("  help: `runlet memory ls {namespace}` lists the keys"));
+            Ok(ExitCode::of_refusal(RefusalKind::NotFound))
+        }
+        other @ MemoryReply::Items { .. } => Err(strange(MemoryFound::Reply(other))),
+    }
+}
+
+fn set(here: &Setting, args: MemorySet) -> Result<ExitCode, CommandError> {
+    let MemorySet { key: OneKey { namespace, key }, value, ttl, version } = args;
+    let value = input::read_as(&value, "the value")?;
+    let ttl_ms = ttl.map(ms);
+    let op = match version {
+        None => MemoryOp::Set { key, value, ttl_ms },
+        Some(version) => MemoryOp::CompareAndSet { key, version, value, ttl_ms },
+    };
+    operate(here, namespace, op)?;
+    Ok(ExitCode::Ok)
+}
+
+fn rm(here: &Setting, args: MemoryRm) -> Result<ExitCode, CommandError> {
+    for key in args.keys {
+        operate(here, args.namespace.clone(), MemoryOp::Delete { key })?;
+    }
+    Ok(ExitCode::Ok)
+}
+
+fn watch(here: &Setting, args: MemoryWatch) -> Result<ExitCode, CommandError> {
+    if here.format == Format::Json {
+        return Err(CommandError::Usage {
+            message: "`-o json` is one document and changes have no end".to_owned(),
+            help: Some("watch with `-o jsonl`, one line a change".to_owned()),
+        });
+    }
+    let mut client = here.connect()?;
+    let MemoryWatch { namespace, prefix } = args;
+    let id = client.send(Request::WatchMemory { namespace, prefix })?;
+    loop {
+        match client.next(id)? {
+            Reply::MemoryChange(change) if here.format == Format::Table => output::text(&changes(&change))?,
+            Reply::MemoryChange(change) => output::json_line(&ChangeView::from(&change))?,
+            other => return Err(CommandError::unexpected(&other)),
+        }
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

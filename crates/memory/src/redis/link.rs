@@ -1,0 +1,172 @@
+//! The connection to the server: commands that are repeated until they are done or nobody should wait any longer, and what
+//! becomes of those of which nobody knows whether they were done.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind};
+use runlet_proto::failure::{Failure, FailureClass};
+use tokio::time::{Instant, sleep};
+
+use crate::limits::{CONNECT_TIMEOUT, REPEAT_FIRST, REPEAT_LAST, RESPONSE_TIMEOUT};
+
+/// Whether doing something twice leaves what doing it once leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Safety {
+    /// It does: it is repeated whatever became of it.
+    Repeatable,
+    /// It does not: it is repeated if it was certainly not done.
+    Once,
+}
+
+/// The connection.
+pub(super) struct Link {
+    pub(super) client: Client,
+    manager: ConnectionManager,
+    /// Where the server is, without the password.
+    pub(super) address: String,
+    patience: Duration,
+    /// Since when the server has not answered, and why.
+    away: Mutex<Option<(Instant, String)>>,
+}
+
+impl Link {
+    pub(super) fn new(url: &str, patience: Duration) -> Result<Self, String> {
+        let info =
+            url.into_connection_info().map_err(|error| format!("it is no address of a Redis server: {error}"))?;
+        let address = match info.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => format!("{host}:{port}"),
+            ConnectionAddr::Unix(path) => path.display().to_string(),
+            _ => "an address of a kind that is not known".to_owned(),
+        };
+        let client = Client::open(info).map_err(|error| error.to_string())?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            // Waiting is done here, where the deadline of the call is known.
+            .set_number_of_retries(0);
+        let manager =
+            ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(|error| error.to_string())?;
+        Ok(Self { client, manager, address, patience, away: Mutex::new(None) })
+    }
+
+    /// Has a command carried out. It is tried again while the server is away, until `deadline` or the patience is over.
+    pub(super) async fn run<T, F>(
+        &self,
+        safety: Safety,
+        deadline: Option<Instant>,
+        command: impl Fn(ConnectionManager) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let patience = Instant::now() + self.patience;
+        let deadline = deadline.map_or(patience, |deadline| deadline.min(patience));
+        let mut pause = REPEAT_FIRST;
+        loop {
+            let error = match command(self.manager.clone()).await {
+                Ok(answer) => {
+                    self.answered();
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            self.failed(&error);
+            let may_repeat = match Trouble::of(&error) {
+                Trouble::NotDone => true,
+                Trouble::Unknown => safety == Safety::Repeatable,
+                Trouble::Refused => return Err(self.refused(&error)),
+            };
+            if !may_repeat {
+                return Err(self.unknown(&error));
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(self.unavailable(&error));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(REPEAT_LAST);
+        }
+    }
+
+    /// Since when the server has not answered, and why; `None` if it has.
+    pub(super) fn away(&self) -> Option<(Duration, String)> {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.as_ref().map(|(since, why)| (since.elapsed(), why.clone()))
+    }
+
+    fn answered(&self) {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if away.take().is_some() {
+            tracing::info!(server = self.address, "shared memory is there again");
+        }
+    }
+
+    fn failed(&self, error: &RedisError) {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if away.is_none() {
+            tracing::warn!(server = self.address, %error, "shared memory is away; calls wait for it");
+            *away = Some((Instant::now(), error.to_string()));
+        }
+    }
+
+    fn failure(&self, message: String) -> Failure {
+        let failure = Failure::workflow("memory-unavailable", message);
+        Failure { class: FailureClass::Upstream, retryable: true, ..failure }
+    }
+
+    fn unavailable(&self, error: &RedisError) -> Failure {
+        self.failure(format!("shared memory at {} does not answer: {error}", self.address))
+            .with_help("start the server that `memory.url` names; `runlet status` shows whether it is there")
+    }
+
+    fn unknown(&self, error: &RedisError) -> Failure {
+        let message = format!(
+            "the connection to {} broke, and the operation may or may not have been done: {error}",
+            self.address
+        );
+        Failure { retryable: false, ..self.failure(message) }
+    }
+
+    fn refused(&self, error: &RedisError) -> Failure {
+        let help = match error.code() {
+            Some("OOM") => "it has no memory left: raise `maxmemory`, or store less",
+            Some("MISCONF") => "it cannot write its own files: look at its log",
+            Some("NOAUTH" | "WRONGPASS") => "user or password in `memory.url` are wrong",
+            Some("NOPERM") => "its user lacks a permission: it needs all commands on keys and channels `runlet:*`",
+            _ if error.kind() == ErrorKind::AuthenticationFailed => "user or password in `memory.url` are wrong",
+            _ => "Redis from 7.0 on or Valkey is needed; its log may tell more",
+        };
+        self.failure(format!("shared memory at {} refuses: {error}", self.address)).with_help(help)
+    }
+}
+
+/// What an error says about a command.
+enum Trouble {
+    /// It was not done, and may be later.
+    NotDone,
+    /// Nobody knows.
+    Unknown,
+    /// It was not done, and would not be.
+    Refused,
+}
+
+impl Trouble {
+    fn of(error: &RedisError) -> Self {
+        if error.is_connection_refusal() {
+            return Self::NotDone;
+        }
+        match error.kind() {
+            ErrorKind::Server(
+                ServerErrorKind::BusyLoading
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::MasterDown
+                | ServerErrorKind::ReadOnly,
+            ) => Self::NotDone,
+            ErrorKind::Io => Self::Unknown,
+            _ if error.is_connection_dropped() || error.is_timeout() || error.is_io_error() => Self::Unknown,
+            _ => Self::Refused,
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! Operations on namespaces.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use runlet_proto::failure::Failure;
+use runlet_proto::ids::RunId;
+use runlet_proto::memory::{Item, LockWish, MemoryCall, MemoryChange, MemoryOp, MemoryReply, NamespaceSummary};
+use tokio::sync::broadcast;
+use tokio::time::{Instant, timeout_at};
+
+use super::hub::WakeUp;
+use super::link::Safety;
+use super::{LOCK, NAMESPACES, RedisStore, WRITE, answer_kept_ms, answer_key, safety};
+use crate::limits::{COMPUTE_TRIES_MAX, LIST_BYTES_MAX, LIST_ITEMS_MAX, WATCH_BACKLOG_MAX};
+use crate::store::By;
+use crate::{check, failure, value};
+
+/// What a script writes.
+struct Write<'a> {
+    op: &'a str,
+    key: &'a str,
+    value: &'a [u8],
+    /// The version it must have, if that matters.
+    version: u64,
+    /// A time to live in milliseconds, empty for none, or `keep`.
+    ttl: String,
+}
+
+/// What a script that writes answers, after its first word.
+type Written = (String, Option<redis::Value>);
+
+fn prefix(namespace: &str) -> String {
+    format!("runlet:{{m:{namespace}}}")
+}
+
+impl RedisStore {
+    pub(super) async fn do_memory(&self, call: MemoryCall, by: By) -> Result<MemoryReply, Failure> {
+        check::memory(&call, by, &self.shared.quota)?;
+        let MemoryCall { namespace, op, lock } = call;
+        if let (Some(wish), Some(run)) = (lock, by.run) {
+            self.lock(&namespace, run, wish).await?;
+        }
+        if op.writes() {
+            self.note_name(NAMESPACES, &namespace).await?;
+        }
+        let ttl = |ttl_ms: Option<u64>| ttl_ms.map_or_else(String::new, |ttl_ms| ttl_ms.to_string());
+        let keep = |ttl_ms: Option<u64>| ttl_ms.map_or_else(|| "keep".to_owned(), |ttl_ms| ttl_ms.to_string());
+        let write = |op, key, value, version, ttl| Write { op, key, value, version, ttl };
+        match &op {
+            MemoryOp::Get { key } => self.get(&namespace, key).await.map(MemoryReply::Value),
+            MemoryOp::Set { key, value, ttl_ms } => {
+                self.write(&namespace, by, write("set", key, value, 0, ttl(*ttl_ms)), false).await
+            }
+            MemoryOp::CompareAndSet { key, version, value, ttl_ms } => {
+                self.write(&namespace, by, write("cas", key, value, *version, ttl(*ttl_ms)), true).await
+            }
+            MemoryOp::Append { key, value, ttl_ms } => {
+                self.write(&namespace, by, write("append", key, value.trim_ascii(), 0, keep(*ttl_ms)), true).await
+            }
+            MemoryOp::Add { key, value, ttl_ms } => {
+                // Only what is a number may be added, whatever the key holds.
+                value::add(key, None, value)?;
+                self.write(&namespace, by, write("add", key, value.trim_ascii(), 0, keep(*ttl_ms)), true).await
+            }
+            MemoryOp::Take { key } => self.write(&namespace, by, write("take", key, b"", 0, String::new()), true).await,
+            MemoryOp::Delete { key } => {
+                self.write(&namespace, by, write("delete", key, b"", 0, String::new()), false).await
+            }
+            MemoryOp::List { prefix, after, limit } => self.list(&namespace, prefix, after.as_deref(), *limit).await,
+            MemoryOp::Watch { key, version, timeout_ms } => self.watch(&namespace, key, *version, *timeout_ms).await,
+            MemoryOp::Unlock => {
+                if let Some(run) = by.run {
+                    self.unlock(&namespace, run).await?;
+                }
+                Ok(MemoryReply::Value(None))
+            }
+        }
+    }
+
+    async fn get(&self, namespace: &str, key: &str) -> Result<Option<Item>, Failure> {
+        let name = format!("{}:v:{key}", prefix(namespace));
+        let packed: Option<Vec<u8>> = self.run_command(redis::cmd("GET").arg(name)).await?;
+        packed.map(|packed| unpack(key, packed)).transpose()
+    }
+
+    /// Has one key changed. What the script cannot compute is computed here, and written if nobody came first.
+    async fn write(&self, namespace: &str, by: By, write: Write<'_>, has_effect: bool) -> Result<MemoryReply, Failure> {
+        let key = write.key;
+        let by = if has_effect { by } else { By { token: None, ..by } };
+        if has_effect && let (Some(run), Some(_)) = (by.run, by.token) {
+            self.note_share(run, format!("answer {}", answer_key(&prefix(namespace), by))).await?;
+        }
+        let (mut word, mut given) = self.script(namespace, by, &write, has_effect).await?;
+        let mut tries = 0;
+        while word == "compute" || (word == "conflict" && write.op == "add") {
+            tries += 1;
+            if tries > COMPUTE_TRIES_MAX {
+                return Err(failure::busy(key));
+            }
+            let before = if word == "compute" { packed_of(given) } else { self.packed(namespace, key).await? };
+            let before = before.map(|packed| unpack(key, packed)).transpose()?;
+            let sum = value::add(key, before.as_ref().map(|item| &item.value[..]), write.value)?;
+            let version = before.map_or(0, |item| item.version);
+            let computed = Write { op: "if", key, value: &sum, version, ttl: write.ttl.clone() };
+            (word, given) = self.script(namespace, by, &computed, has_effect).await?;
+        }
+        let number = |given: Option<redis::Value>| {
+            let number = given.and_then(|given| redis::from_redis_value::<u64>(given).ok());
+            number.unwrap_or_default()
+        };
+        let quota = &self.shared.quota;
+        match word.as_str() {
+            "ok" | "again" => {
+                let packed = packed_of(given).filter(|packed| !packed.is_empty());
+                packed.map(|packed| unpack(key, packed)).transpose().map(MemoryReply::Value)
+            }
+            "conflict" => Err(failure::version_conflict(key, write.version, number(given))),
+            "keys" => Err(failure::too_many_keys(namespace, quota.keys_max)),
+            "bytes" => Err(failure::too_many_bytes(namespace, number(given), quota.bytes_max)),
+            "large" => {
+                let bytes = usize::try_from(number(given)).unwrap_or(usize::MAX);
+                Err(failure::too_large("value", bytes, quota.value_bytes_max))
+            }
+            "list" => Err(failure::not_a_list(key)),
+            other => Err(failure::internal(format!("a script answered {other}"))),
+        }
+    }
+
+    async fn packed(&self, namespace: &str, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+        self.run_command(redis::cmd("GET").arg(format!("{}:v:{key}", prefix(namespace)))).await
+    }
+
+    async fn script(&self, namespace: &str, by: By, write: &Write<'_>, has_effect: bool) -> Result<Written, Failure> {
+        let (prefix, quota) = (prefix(namespace), &self.shared.quota);
+        let Write { op, key, value, version, ttl } = write;
+        let mut invocation = WRITE.prepare_invoke();
+        invocation.key(format!("{prefix}:v:{key}"));
+        for what in ["keys", "sizes", "expiries", "totals"] {
+            invocation.key(format!("{prefix}:{what}"));
+        }
+        invocation.key(answer_key(&prefix, by)).arg(*op).arg(*key).arg(*value).arg(*version).arg(ttl);
+        invocation.arg(quota.keys_max).arg(quota.bytes_max).arg(quota.value_bytes_max).arg(changes(namespace));
+        invocation.arg(answer_kept_ms(by));
+        let answer: Vec<redis::Value> = self.run_script(safety(by, has_effect), &invocation).await?;
+        let mut answer = answer.into_iter();
+        let word = answer.next().and_then(|word| redis::from_redis_value::<String>(word).ok()).unwrap_or_default();
+        Ok((word, answer.next()))
+    }
+
+    async fn list(
+        &self,
+        namespace: &str,
+        start: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<MemoryReply, Failure> {
+        let prefix = prefix(namespace);
+        let most = LIST_ITEMS_MAX.min(limit as usize);
+        let mut from = match after {
+            Some(after) if after >= start => format!("({after}"),
+            Some(_) | None => format!("[{start}"),
+        };
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        loop {
+            let mut range = redis::cmd("ZRANGE");
+            range.arg(format!("{prefix}:keys")).arg(&from).arg("+").arg("BYLEX").arg("LIMIT").arg(0).arg(LIST_AT_ONCE);
+            let names: Vec<String> = self.run_command(&range).await?;
+            let Some(last) = names.last() else { break };
+            from = format!("({last}");
+            let is_last = names.len() < LIST_AT_ONCE || !last.starts_with(start);
+            let names: Vec<&String> = names.iter().take_while(|name| name.starts_with(start)).collect();
+            if names.is_empty() {
+                break;
+            }
+            let mut get = redis::cmd("MGET");
+            for name in &names {
+                get.arg(format!("{prefix}:v:{name}"));
+            }
+            let values: Vec<Option<Vec<u8>>> = self.run_command(&get).await?;
+            for (name, packed) in names.into_iter().zip(values) {
+                // One that has expired is not swept yet.
+                let Some(packed) = packed else { continue };
+                let item = unpack(name, packed)?;
+                bytes += item.key.len() + item.value.len();
+                if items.len() >= most || (bytes > LIST_BYTES_MAX && !items.is_empty()) {
+                    return Ok(MemoryReply::Items { items, more: true });
+                }
+                items.push(item);
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(MemoryReply::Items { items, more: false })
+    }
+
+    async fn watch(&self, namespace: &str, key: &str, version: u64, timeout_ms: u64) -> Result<MemoryReply, Failure> {
+        let timeout = Duration::from_millis(timeout_ms);
+        let deadline = Instant::now() + timeout;
+        let mut changes = self.shared.hub.listen(&changes(namespace)).await;
+        loop {
+            let item = self.get(namespace, key).await?;
+            if item.as_ref().map_or(0, |item| item.version) != version {
+                return Ok(MemoryReply::Value(item));
+            }
+            if Instant::now() >= deadline {
+                return Err(failure::unchanged(key, timeout));
+            }
+            let again_at = deadline.min(Instant::now() + self.shared.tuning.recheck);
+            let told = async {
+                while let Ok(Some(change)) = changes.recv().await {
+                    if parse_change(namespace, &change).is_none_or(|change| change.key == key) {
+                        return;
+                    }
+                }
+            };
+            let _ = timeout_at(again_at, told).await;
+        }
+    }
+
+    async fn lock(&self, namespace: &str, run: RunId, wish: LockWish) -> Result<(), Failure> {
+        let timeout = Duration::from_millis(wish.timeout_ms);
+        let deadline = Instant::now() + timeout;
+        self.note_name(NAMESPACES, namespace).await?;
+        self.note_share(run, format!("lock {namespace}")).await?;
+        let mut woken: Option<broadcast::Receiver<WakeUp>> = None;
+        loop {
+            let (word, holder, left_ms) = self.lock_script("lock", namespace, run, wish.ttl_ms).await?;
+            match word.as_str() {
+                "ok" => return Ok(()),
+                "lost" => return Err(failure::lock_lost(namespace)),
+                _ => {}
+            }
+            if Instant::now() >= deadline {
+                let holder = holder.and_then(|holder| holder.parse().ok());
+                return Err(failure::lock_timeout(namespace, timeout, holder));
+            }
+            let Some(woken) = &mut woken else {
+                // It may have been given back before this was listened to.
+                woken = Some(self.shared.hub.listen(&free(namespace)).await);
+                continue;
+            };
+            let left = Duration::from_millis(left_ms.unwrap_or(0).max(1));
+            let again_at = deadline.min(Instant::now() + left.min(self.shared.tuning.recheck));
+            let _ = timeout_at(again_at, woken.recv()).await;
+        }
+    }
+
+    pub(super) async fn unlock(&self, namespace: &str, run: RunId) -> Result<(), Failure> {
+        self.lock_script("unlock", namespace, run, 0).await.map(drop)
+    }
+
+    async fn lock_script(
+        &self,
+        what: &str,
+        namespace: &str,
+        run: RunId,
+        ttl_ms: u64,
+    ) -> Result<(String, Option<String>, Option<u64>), Failure> {
+        let prefix = prefix(namespace);
+        let mut invocation = LOCK.prepare_invoke();
+        invocation.key(format!("{prefix}:lock")).key(format!("{prefix}:lost"));
+        invocation.arg(what).arg(run.to_string()).arg(ttl_ms).arg(free(namespace));
+        let answer: Vec<redis::Value> = self.run_script(Safety::Repeatable, &invocation).await?;
+        let mut answer = answer.into_iter();
+        let mut text = || answer.next().and_then(|word| redis::from_redis_value::<String>(word).ok());
+        Ok((text().unwrap_or_default(), text(), text().and_then(|left| left.parse().ok())))
+    }
+
+    pub(super) async fn namespaces(&self) -> Result<Vec<NamespaceSummary>, Failure> {
+        let mut found = Vec::new();
+        for name in self.names(NAMESPACES).await? {
+            let sweep = Write { op: "sweep", key: "", value: b"", version: 0, ttl: String::new() };
+            self.script(&name, By::default(), &sweep, false).await?;
+            let prefix = prefix(&name);
+            let mut look = redis::pipe();
+            look.cmd("ZCARD").arg(format!("{prefix}:keys"));
+            look.cmd("HGET").arg(format!("{prefix}:totals")).arg("bytes");
+            look.cmd("GET").arg(format!("{prefix}:lock"));
+            look.cmd("TIME");
+            let (keys, bytes, lock, time): (u64, Option<u64>, Option<String>, (u64, u64)) =
+                self.run_pipeline(&look).await?;
+            let now_ms = time.0 * 1_000 + time.1 / 1_000;
+            let lock = lock.as_deref().and_then(|lock| lock.split_once(' '));
+            let lock = lock.and_then(|(run, until)| Some((run.parse().ok()?, until.parse::<u64>().ok()?)));
+            let lock = lock.filter(|(_, until_ms)| *until_ms > now_ms);
+            if keys == 0 && lock.is_none() {
+                continue;
+            }
+            found.push(NamespaceSummary {
+                name,
+                keys,
+                bytes: bytes.unwrap_or(0),
+                locked_by: lock.map(|(run, _)| run),
+                locked_for_ms: lock.map(|(_, until_ms)| until_ms - now_ms),
+            });
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn do_subscribe(&self, namespace: &str) -> Result<broadcast::Receiver<MemoryChange>, Failure> {
+        check::namespace(namespace)?;
+        let mut changes = self.shared.hub.listen(&changes(namespace)).await;
+        let (sender, receiver) = broadcast::channel(WATCH_BACKLOG_MAX);
+        let namespace = namespace.to_owned();
+        tokio::spawn(async move {
+            loop {
+                let change = match changes.recv().await {
+                    Ok(Some(change)) => parse_change(&namespace, &change),
+                    Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => Some(missed(&namespace)),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                };
+                if change.is_some_and(|change| sender.send(change).is_err()) {
+                    return;
+                }
+            }
+        });
+        Ok(receiver)
+    }
+}
+
+/// Keys read at once for a listing.
+const LIST_AT_ONCE: usize = 200;
+
+fn changes(namespace: &str) -> String {
+    format!("{}:changes", prefix(namespace))
+}
+
+fn free(namespace: &str) -> String {
+    format!("{}:free", prefix(namespace))
+}
+
+/// A watcher may have missed something.
+fn missed(namespace: &str) -> MemoryChange {
+    MemoryChange { namespace: namespace.to_owned(), key: String::new(), version: 0, value: None }
+}
+
+/// `VERSION LENGTH KEY VALUE`, the value without a space before it.
+fn parse_change(namespace: &str, text: &Arc<[u8]>) -> Option<MemoryChange> {
+    let space = |text: &[u8]| text.iter().position(|byte| *byte == b' ');
+    let (version, rest) = text.split_at_checked(space(text)?)?;
+    let rest = &rest[1..];
+    let (length, rest) = rest.split_at_checked(space(rest)?)?;
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+    let (version, length) = (number(version)?, usize::try_from(number(length)?).ok()?);
+    let (key, value) = rest[1..].split_at_checked(length)?;
+    let key = String::from_utf8(key.to_vec()).ok()?;
+    let value = (!value.is_empty()).then(|| Bytes::copy_from_slice(value));
+    Some(MemoryChange { namespace: namespace.to_owned(), key, version, value })
+}
+
+fn packed_of(given: Option<redis::Value>) -> Option<Vec<u8>> {
+    given.and_then(|given| redis::from_redis_value::<Option<Vec<u8>>>(given).ok()).flatten()
+}
+
+/// `VERSION EXPIRY JSON`.
+fn unpack(key: &str, packed: Vec<u8>) -> Result<Item, Failure> {
+    let strange = || failure::internal(format!("what the store has for key `{key}` was not written by Runlet"));
+    let packed = Bytes::from(packed);
+    let first = packed.iter().position(|byte| *byte == b' ').ok_or_else(strange)?;
+    let second = packed[first + 1..].iter().position(|byte| *byte == b' ').ok_or_else(strange)? + first + 1;
+    let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
+    let version = number(&packed[..first]).ok_or_else(strange)?;
+    let expires_at_ms = number(&packed[first + 1..second]).ok_or_else(strange)?;
+    Ok(Item {
+        key: key.to_owned(),
+        value: packed.slice(second + 1..),
+        version,
+        expires_at_ms: (expires_at_ms > 0).then_some(expires_at_ms),
+    })
+}
