@@ -35,6 +35,15 @@ pub enum MemoryChange {
         /// The run, and until when it has it, in milliseconds since the Unix epoch.
         holder: Option<(RunId, u64)>,
     },
+    /// A run had the lock of a namespace until its time was over and another took it, and is to be told so; or it was told.
+    Lost {
+        /// The namespace.
+        namespace: String,
+        /// The run.
+        run: RunId,
+        /// Whether it is to be told.
+        untold: bool,
+    },
     /// A message was sent, or is in another state.
     Message(StoredMessage),
     /// A message is done with.
@@ -57,7 +66,7 @@ impl MemoryChange {
             + match self {
                 Self::Set { namespace, key, value, .. } => namespace.len() + key.len() + value.len(),
                 Self::Removed { namespace, key, .. } => namespace.len() + key.len(),
-                Self::Locked { namespace, .. } => namespace.len(),
+                Self::Locked { namespace, .. } | Self::Lost { namespace, .. } => namespace.len(),
                 Self::Message(message) => message.channel.len() + message.body.as_ref().map_or(0, Bytes::len),
                 Self::Done { channel, .. } => channel.len(),
                 Self::Answered(answer) => answer.answer.len(),
@@ -118,6 +127,8 @@ pub struct StoredAnswer {
 pub struct StoredMemory {
     /// Namespaces: name, highest version, and who has the lock until when.
     pub namespaces: Vec<(String, u64, Option<(RunId, u64)>)>,
+    /// Runs that lost a lock and are to be told so: namespace and run.
+    pub lost: Vec<(String, RunId)>,
     /// Keys: namespace, key, value, version, expiry.
     pub keys: Vec<StoredKeyValue>,
     /// Channels: name, and the highest number of a message there ever was.

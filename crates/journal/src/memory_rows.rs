@@ -31,6 +31,14 @@ pub(crate) fn apply(db: &Connection, change: &MemoryChange) -> Result<()> {
             let (holder, until_ms) = holder.map(|(run, until_ms)| (id_bytes(run), integer(until_ms))).unzip();
             db.prepare_cached(sql)?.execute(params![namespace, holder, until_ms])
         }
+        MemoryChange::Lost { namespace, run, untold: true } => {
+            let sql = "INSERT OR IGNORE INTO memory_lost(namespace, run) VALUES(?1, ?2)";
+            db.prepare_cached(sql)?.execute(params![namespace, id_bytes(*run)])
+        }
+        MemoryChange::Lost { namespace, run, untold: false } => {
+            let sql = "DELETE FROM memory_lost WHERE namespace = ?1 AND run = ?2";
+            db.prepare_cached(sql)?.execute(params![namespace, id_bytes(*run)])
+        }
         MemoryChange::Message(message) => apply_message(db, message),
         MemoryChange::Done { channel, id } => {
             let sql = "DELETE FROM memory_messages WHERE channel = ?1 AND id = ?2";
@@ -91,6 +99,9 @@ pub(crate) fn load(db: &Connection, damaged: &mut Vec<String>) -> Result<StoredM
         let expires_at_ms = row.get::<_, Option<i64>>(4)?.map(unsigned);
         memory.keys.push(StoredKeyValue { namespace, key, value: Bytes::from(value), version, expires_at_ms });
     }
+    let mut sql = db.prepare("SELECT namespace, run FROM memory_lost ORDER BY namespace, run")?;
+    let rows = sql.query_map([], |row| Ok((row.get(0)?, run_id(row.get(1)?))))?;
+    memory.lost = rows.collect::<Result<_>>()?;
     let mut sql = db.prepare("SELECT channel, last FROM memory_channels ORDER BY channel")?;
     let rows = sql.query_map([], |row| Ok((row.get(0)?, row.get(1).map(unsigned)?)))?;
     memory.channels = rows.collect::<Result<_>>()?;

@@ -56,6 +56,7 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE definitions ADD COLUMN sum INTEGER;
     CREATE TABLE memory_namespaces(
         namespace TEXT PRIMARY KEY, version INTEGER NOT NULL, holder BLOB, until_ms INTEGER) WITHOUT ROWID;
+    CREATE TABLE memory_lost(namespace TEXT NOT NULL, run BLOB NOT NULL, PRIMARY KEY(namespace, run)) WITHOUT ROWID;
     CREATE TABLE memory_keys(
         namespace TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, version INTEGER NOT NULL, expires_at_ms INTEGER,
         sum INTEGER NOT NULL, PRIMARY KEY(namespace, key)) WITHOUT ROWID;

@@ -45,6 +45,7 @@ fn all_changes_are_there_again_in_their_order() {
     assert_eq!(opened.recovered.memory, StoredMemory::default());
     let done = |id| MemoryChange::Done { channel: "orders".to_owned(), id };
     let locked = |namespace: &str, holder| MemoryChange::Locked { namespace: namespace.to_owned(), holder };
+    let lost = |number, untold| MemoryChange::Lost { namespace: "prices".to_owned(), run: run(number), untold };
     opened.write(vec![
         Entry::Memory(vec![
             set("a", "1", 1, None),
@@ -53,7 +54,8 @@ fn all_changes_are_there_again_in_their_order() {
         ]),
         Entry::Memory(vec![MemoryChange::Removed { namespace: "prices".to_owned(), key: "b".to_owned(), version: 4 }]),
         Entry::Memory(vec![locked("prices", Some((run(7), 5_000))), locked("other", Some((run(8), 6_000)))]),
-        Entry::Memory(vec![locked("other", None)]),
+        Entry::Memory(vec![locked("other", None), lost(8, true), lost(9, true)]),
+        Entry::Memory(vec![lost(9, false)]),
         Entry::Memory(vec![
             MemoryChange::Message(message(1, Some("\"first\""), MessageState::Ready)),
             MemoryChange::Message(message(2, Some("\"second\""), MessageState::Ready)),
@@ -69,6 +71,7 @@ fn all_changes_are_there_again_in_their_order() {
     let opened = Opened::at(directory.path());
     let expected = StoredMemory {
         namespaces: vec![("other".to_owned(), 0, None), ("prices".to_owned(), 4, Some((run(7), 5_000)))],
+        lost: vec![("prices".to_owned(), run(8))],
         keys: vec![stored("a", "{}", 3, Some(8_000))],
         channels: vec![("orders".to_owned(), 3)],
         messages: vec![

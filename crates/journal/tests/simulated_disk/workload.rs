@@ -177,10 +177,13 @@ impl Snapshot {
     fn share(&mut self, change: &MemoryChange) {
         match change {
             MemoryChange::Set { key, value, version, .. } => {
-                drop(self.keys.insert(key.clone(), (*version, value.len())));
+                self.keys.insert(key.clone(), (*version, value.len()));
             }
-            MemoryChange::Removed { key, .. } => drop(self.keys.remove(key)),
+            MemoryChange::Removed { key, .. } => {
+                self.keys.remove(key);
+            }
             MemoryChange::Locked { .. }
+            | MemoryChange::Lost { .. }
             | MemoryChange::Message(_)
             | MemoryChange::Done { .. }
             | MemoryChange::Answered(_)

@@ -58,13 +58,17 @@ impl State {
             runs: HashMap::new(),
             stored: Vec::new(),
         };
-        let StoredMemory { namespaces, keys, channels, messages, answers } = stored;
+        let StoredMemory { namespaces, lost, keys, channels, messages, answers } = stored;
         for (name, version, holder) in namespaces {
             if let Some((run, _)) = holder {
                 state.runs.entry(run).or_default().locks.insert(name.clone());
             }
             let space = state.spaces.entry(name).or_default();
             (space.version, space.lock.holder) = (version, holder);
+        }
+        for (name, run) in lost {
+            state.runs.entry(run).or_default().lost.insert(name.clone());
+            state.spaces.entry(name).or_default().lock.lost.insert(run);
         }
         for StoredKeyValue { namespace, key, value, version, expires_at_ms } in keys {
             state.spaces.entry(namespace).or_default().restore(key, value, version, expires_at_ms);
@@ -167,6 +171,7 @@ impl State {
             if let Some(shares) = self.runs.get_mut(&run) {
                 shares.lost.remove(name);
             }
+            self.stored.push(Stored::Lost { namespace: name.to_owned(), run, untold: false });
             return Err(failure::lock_lost(name));
         }
         match lock.holder {
@@ -178,6 +183,7 @@ impl State {
                 let shares = self.runs.entry(expired).or_default();
                 shares.locks.remove(name);
                 shares.lost.insert(name.to_owned());
+                self.stored.push(Stored::Lost { namespace: name.to_owned(), run: expired, untold: true });
             }
             None => {}
         }
@@ -259,6 +265,7 @@ impl State {
             if let Some(space) = self.spaces.get_mut(&name) {
                 space.lock.lost.remove(&run);
             }
+            self.stored.push(Stored::Lost { namespace: name, run, untold: false });
         }
         if !answers.is_empty() {
             self.stored.push(Stored::Forgotten(run));
@@ -290,7 +297,10 @@ impl State {
     /// What people ask.
     pub(super) fn look(&mut self, question: MemoryQuestion, now_ms: u64) -> Result<MemoryFound, Failure> {
         match question {
-            MemoryQuestion::Namespaces => Ok(MemoryFound::Namespaces(self.namespaces(now_ms))),
+            MemoryQuestion::Namespaces => {
+                self.sweep(now_ms);
+                Ok(MemoryFound::Namespaces(self.namespaces(now_ms)))
+            }
             MemoryQuestion::Call(call) => {
                 check::looked(&call)?;
                 check::memory(&call, By::default(), &self.quota)?;

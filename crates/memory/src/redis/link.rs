@@ -40,6 +40,10 @@ impl Link {
             ConnectionAddr::Unix(path) => path.display().to_string(),
             _ => "an address of a kind that is not known".to_owned(),
         };
+        if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            // The client takes the process's own; if there is one already, it is as good.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
         let client = Client::open(info).map_err(|error| error.to_string())?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))

@@ -1,0 +1,320 @@
+//! The store in Redis: the suite, several stores on one server, and a server that is killed, held and started again.
+
+mod server;
+mod suite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use runlet_memory::{RedisStore, SharedMemory as _, Tuning, Verdict};
+use runlet_proto::memory::{LockWish, MemoryCall, MemoryOp, MemoryQuestion};
+use server::Server;
+use suite::{PATIENCE, QUOTA, World, bytes, code, for_each_case, soon, text, value, with_token};
+
+/// Short enough to be waited for.
+const TUNING: Tuning =
+    Tuning { lease: Duration::from_millis(900), recheck: Duration::from_millis(50), patience: Duration::from_secs(30) };
+
+fn store(server: &Server) -> RedisStore {
+    RedisStore::tuned(&server.url(), QUOTA, TUNING).expect("an address")
+}
+
+/// A world of this store; its time is the server's.
+fn world_of(store: RedisStore, server: &Arc<Server>) -> Arc<World<RedisStore>> {
+    let server = Arc::clone(server);
+    let pass = move |ms: u64| -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        let server = Arc::clone(&server);
+        Box::pin(async move {
+            let mut connection = server.connect();
+            let mut now_ms = move || {
+                let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut connection).expect("the time");
+                seconds * 1_000 + micros / 1_000
+            };
+            let end = now_ms() + ms;
+            while now_ms() <= end {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+    };
+    World::new(store, Box::new(pass))
+}
+
+fn world() -> Arc<World<RedisStore>> {
+    let server = Arc::new(Server::start());
+    world_of(store(&server), &server)
+}
+
+macro_rules! tests {
+    ($($module:ident: $($name:ident),+;)+) => {
+        $(mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::suite::$module::$name(super::world()).await;
+                }
+            )+
+        })+
+    };
+}
+
+for_each_case!(tests);
+
+fn get(key: &str) -> MemoryOp {
+    MemoryOp::Get { key: key.to_owned() }
+}
+
+fn add(key: &str) -> MemoryOp {
+    MemoryOp::Add { key: key.to_owned(), value: bytes("1"), ttl_ms: None }
+}
+
+/// Another store, as of another supervisor, with the same names.
+fn beside(world: &World<RedisStore>, server: &Arc<Server>) -> Arc<World<RedisStore>> {
+    let mut other = world_of(store(server), server);
+    Arc::get_mut(&mut other).expect("it is new").name.clone_from(&world.name);
+    other
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_stores_on_one_server_see_the_same() {
+    let server = Arc::new(Server::start());
+    let here = world_of(store(&server), &server);
+    let there = beside(&here, &server);
+    let item = here.set("a", "1").await;
+    assert_eq!(there.item("a").await, Some(item.clone()));
+    let watching = tokio::spawn({
+        let there = Arc::clone(&there);
+        async move { there.op(MemoryOp::Watch { key: "a".to_owned(), version: item.version, timeout_ms: 50_000 }).await }
+    });
+    here.set("a", "2").await;
+    let told = soon(watching).await.expect("it does not panic").expect("it is told");
+    assert_eq!(text(&value(told)).as_deref(), Some("2"));
+    // A lock keeps out runs of both, and a message goes to one receiver.
+    let (one, two) = (here.run(), there.run());
+    here.locked(get("a"), one, 60_000, 10).await.expect("it is free");
+    assert_eq!(code(there.locked(get("a"), two, 60_000, 10).await), "lock-timeout");
+    let waiting = tokio::spawn({
+        let there = Arc::clone(&there);
+        async move { there.locked(get("a"), two, 60_000, 50_000).await }
+    });
+    here.store.release(one.run.expect("a run"), Verdict::GiveBack).await.expect("it is released");
+    assert!(soon(waiting).await.expect("it does not panic").is_ok());
+    for number in 0..5 {
+        let _ = here.send(&number.to_string()).await;
+    }
+    let mut had = Vec::new();
+    for (world, own) in [(&here, one), (&there, two), (&here, one), (&there, two), (&there, two)] {
+        had.push(world.receive(own).await.expect("a message").id);
+    }
+    assert_eq!(had, [1, 2, 3, 4, 5]);
+    assert_eq!(code(here.receive(one).await), "timeout");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_supervisor_had_that_died_is_free_when_its_time_is_over() {
+    let server = Arc::new(Server::start());
+    let here = world_of(store(&server), &server);
+    let there = beside(&here, &server);
+    let own = here.run();
+    let _ = here.send("\"x\"").await;
+    let message = here.receive(own).await.expect("a message");
+    here.locked(get("a"), own, 300, 10).await.expect("it is free");
+    // It renews its lease for as long as it lives: much longer than the lease, nobody else gets the message.
+    here.pass(2_000).await;
+    assert_eq!(code(there.receive(there.run()).await), "timeout");
+    // As kill -9 leaves it: nothing is given back.
+    drop(here);
+    let again = there.store.receive(there.receive_call(None, 3), there.run());
+    let again = soon(again).await.expect("it comes again");
+    assert_eq!((again.id, again.deliveries), (message.id, 2));
+    assert!(soon(there.locked(get("a"), there.run(), 300, 50_000)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_supervisor_goes_on_with_what_a_run_has() {
+    let server = Arc::new(Server::start());
+    let here = world_of(store(&server), &server);
+    let own = with_token(here.run(), 0);
+    let run = own.run.expect("a run");
+    let _ = here.send("1").await;
+    let message = here.receive(own).await.expect("a message");
+    here.locked(get("a"), own, 60_000, 10).await.expect("it is free");
+    let next = beside(&here, &server);
+    drop(here);
+    next.store.adopt(run);
+    // The block is executed again, and has the same message; and it keeps it longer than the lease.
+    assert_eq!(next.receive(own).await.expect("the same"), message);
+    next.pass(2_000).await;
+    assert_eq!(code(next.receive(next.run()).await), "timeout");
+    next.store.release(run, Verdict::Acknowledge).await.expect("it is released");
+    assert_eq!(next.ready().await, Vec::<String>::new());
+    next.locked(get("a"), next.run(), 60_000, 10).await.expect("it is free");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_and_comes_back_has_what_it_answered() {
+    let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let store = store(&server);
+    let pass: suite::Pass = Box::new(|_| Box::pin(async {}));
+    let world = World::new(store, pass);
+    world.set("a", "1").await;
+    let own = world.run();
+    let _ = world.send("\"kept\"").await;
+    let message = world.receive(own).await.expect("a message");
+    let waiting = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.store.receive(world.receive_call(None, 3), world.run()).await }
+    });
+    server.kill();
+    // What is asked meanwhile waits.
+    let asked = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.op_by(add("a"), with_token(world.run(), 0)).await }
+    });
+    soon(async {
+        while world.store.away().is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server.start_again();
+    let sum = soon(asked).await.expect("it does not panic").expect("it is done then");
+    assert_eq!(text(&value(sum)).as_deref(), Some("2"));
+    assert_eq!(world.get("a").await.as_deref(), Some("2"));
+    assert!(
+        world.store.settle(world.name.clone(), message.id, own.run.expect("a run"), Verdict::Acknowledge).await.is_ok()
+    );
+    let _ = world.send("\"after\"").await;
+    let woken = soon(waiting).await.expect("it does not panic").expect("a message");
+    assert_eq!(woken.body, bytes("\"after\""));
+    assert!(world.store.away().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_held_is_waited_for_and_nothing_is_done_twice() {
+    let server = Server::start();
+    let world = World::new(store(&server), Box::new(|_| Box::pin(async {})));
+    world.set("n", "0").await;
+    server.signal(Signal::SIGSTOP);
+    let asked: Vec<_> = (0..8_u32)
+        .map(|call| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { world.op_by(add("n"), with_token(world.run(), call)).await })
+        })
+        .collect();
+    // Until the first of them has given up waiting for an answer, and asks again.
+    soon(async {
+        while world.store.away().is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server.signal(Signal::SIGCONT);
+    for one in asked {
+        soon(one).await.expect("it does not panic").expect("it is done");
+    }
+    assert_eq!(world.get("n").await.as_deref(), Some("8"), "each once, although each was sent twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_must_not_be_done_twice_and_has_no_token_fails_when_nobody_knows() {
+    let server = Server::start();
+    let world = World::new(store(&server), Box::new(|_| Box::pin(async {})));
+    world.set("n", "0").await;
+    server.signal(Signal::SIGSTOP);
+    let failure = soon(world.op(add("n"))).await.expect_err("nobody knows");
+    assert_eq!((failure.code.as_str(), failure.retryable), ("memory-unavailable", false));
+    assert!(failure.message.contains("may or may not"), "{failure}");
+    server.signal(Signal::SIGCONT);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_empty_is_filled_again() {
+    let mut server = Server::start();
+    let world = World::new(store(&server), Box::new(|_| Box::pin(async {})));
+    world.set("a", "1").await;
+    let _ = world.send("1").await;
+    server.kill();
+    server.start_again();
+    assert_eq!(world.get("a").await, None);
+    world.set("b", "2").await;
+    assert_eq!(world.send("2").await, Ok(1));
+    assert_eq!(world.keys().await, ["b"]);
+    assert_eq!(world.ready().await, ["2"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stays_away_is_named_when_the_patience_is_over() {
+    let mut server = Server::on_a_port(&[]);
+    let tuning = Tuning { patience: Duration::from_millis(200), ..TUNING };
+    let url = format!("redis://:secret@127.0.0.1:{}", server.port());
+    server.kill();
+    let store = RedisStore::tuned(&url, QUOTA, tuning).expect("an address");
+    let world = World::new(store, Box::new(|_| Box::pin(async {})));
+    for asked in [
+        soon(world.op(get("a"))).await.expect_err("it is away"),
+        soon(world.send("1")).await.expect_err("it is away"),
+        soon(world.receive(world.run())).await.expect_err("it is away"),
+        soon(world.store.look(MemoryQuestion::Channels)).await.expect_err("it is away"),
+    ] {
+        assert_eq!((asked.code.as_str(), asked.retryable), ("memory-unavailable", true), "{asked}");
+        assert!(asked.message.contains(&format!("127.0.0.1:{}", server.port())), "{asked}");
+        assert!(!format!("{asked:?} {:?}", world.store).contains("secret"), "{asked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_is_said_and_not_shown() {
+    let server = Server::on_a_port(&["--requirepass", "right"]);
+    let tuning = Tuning { patience: Duration::from_millis(200), ..TUNING };
+    for (url, works) in [("redis://:right@", true), ("redis://:secret@", false), ("redis://", false)] {
+        let url = format!("{url}127.0.0.1:{}", server.port());
+        let store = RedisStore::tuned(&url, QUOTA, tuning).expect("an address");
+        let world = World::new(store, Box::new(|_| Box::pin(async {})));
+        let answered = soon(world.op(get("a"))).await;
+        assert_eq!(answered.is_ok(), works, "{url}: {answered:?}");
+        if let Err(failure) = answered {
+            let said = format!("{failure} {:?}", failure.help);
+            assert!(said.contains("password") && !said.contains("secret"), "{said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_none_is_refused_at_once() {
+    for url in ["http://localhost", "redis://", "", "redis://host:port"] {
+        let refused = RedisStore::new(url, QUOTA).map(drop);
+        if url != "redis://" {
+            assert!(refused.is_err(), "{url}");
+        }
+    }
+    // A server without TLS that is asked for TLS.
+    let server = Server::on_a_port(&[]);
+    let tuning = Tuning { patience: Duration::from_millis(200), ..TUNING };
+    let store = RedisStore::tuned(&format!("rediss://127.0.0.1:{}", server.port()), QUOTA, tuning).expect("an address");
+    let world = World::new(store, Box::new(|_| Box::pin(async {})));
+    let failure = tokio::time::timeout(PATIENCE, world.op(get("a"))).await.expect("in time").expect_err("no TLS there");
+    assert_eq!(failure.code, "memory-unavailable", "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_keys_of_a_namespace_and_of_a_channel_are_in_one_slot() {
+    let server = Arc::new(Server::start());
+    let world = world_of(store(&server), &server);
+    let own = with_token(world.run(), 0);
+    world.set_for("a", "1", Some(60_000)).await;
+    world.op_by(add("n"), own).await.expect("a sum");
+    let lock = Some(LockWish { ttl_ms: 60_000, timeout_ms: 10 });
+    let call = MemoryCall { namespace: world.name.clone(), op: get("a"), lock };
+    world.store.memory(call, own).await.expect("it is free");
+    let _ = world.send("1").await;
+    let _ = world.receive(own).await;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut server.connect()).expect("keys");
+    assert!(keys.len() > 10, "{keys:?}");
+    for key in keys.iter().filter(|key| !["runlet:namespaces", "runlet:channels"].contains(&key.as_str())) {
+        let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+        let of_it =
+            [format!("m:{}", world.name), format!("c:{}", world.name), format!("r:{}", own.run.expect("a run"))];
+        assert!(tag.is_some_and(|tag| of_it.iter().any(|one| one == tag)), "{key}");
+    }
+}
