@@ -30,4 +30,6 @@ pub struct SupervisorStatus {
     pub heavy_memory_bytes: u64,
     /// Memory that heavy runs may be allowed together, in bytes.
     pub heavy_memory_bytes_max: u64,
+    /// Where shared memory lies, and whether it is there: `embedded`, `redis at host:port`.
+    pub shared_memory: String,
 }

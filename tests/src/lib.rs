@@ -10,6 +10,7 @@ pub mod http;
 pub mod process;
 pub mod program;
 pub mod readme;
+pub mod redis_server;
 pub mod runlet;
 pub mod service;
 pub mod system;

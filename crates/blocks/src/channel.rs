@@ -54,6 +54,5 @@ pub(crate) fn received(config: &Receive, message: &Message) -> Result<Output, Fa
     if !config.detail {
         return Ok(Output::json(body));
     }
-    let sent_at = *sent_at_ms as f64 / 1_000.0;
-    Ok(Output::json(json!({ "id": id, "message": body, "sentAt": sent_at, "deliveries": deliveries })))
+    Ok(Output::json(json!({ "id": id, "message": body, "sentAtMs": sent_at_ms, "deliveries": deliveries })))
 }

@@ -143,8 +143,7 @@ pub(crate) fn finish(config: &Memory, default: Value, reply: MemoryReply) -> Res
 
 fn detail(item: &Item) -> Result<Value, Failure> {
     let value = value_of(&item.key, &item.value)?;
-    let expires_at = item.expires_at_ms.map(|at_ms| at_ms as f64 / 1_000.0);
-    Ok(json!({ "key": item.key, "value": value, "version": item.version, "expiresAt": expires_at }))
+    Ok(json!({ "key": item.key, "value": value, "version": item.version, "expiresAtMs": item.expires_at_ms }))
 }
 
 fn value_of(key: &str, text: &[u8]) -> Result<Value, Failure> {

@@ -330,6 +330,7 @@ fn status_and_inspect_are_told() {
         slots_taken: 1,
         heavy_memory_bytes: 0,
         heavy_memory_bytes_max: 4 << 30,
+        shared_memory: "embedded".to_owned(),
     };
     let supervisor = Scripted::saying(Reply::Status(status));
     let output = supervisor.runlet(&["status", "-o", "json"]);

@@ -1,6 +1,5 @@
 //! The store in Redis: the suite, several stores on one server, and a server that is killed, held and started again.
 
-mod server;
 mod suite;
 
 use std::sync::Arc;
@@ -9,12 +8,18 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use runlet_memory::{RedisStore, SharedMemory as _, Tuning, Verdict};
 use runlet_proto::memory::{LockWish, MemoryCall, MemoryOp, MemoryQuestion};
-use server::Server;
+use runlet_tests::redis_server::Server;
 use suite::{PATIENCE, QUOTA, World, bytes, code, for_each_case, soon, text, value, with_token};
 
 /// Short enough to be waited for.
 const TUNING: Tuning =
     Tuning { lease: Duration::from_millis(900), recheck: Duration::from_millis(50), patience: Duration::from_secs(30) };
+
+/// A connection of the test's own.
+fn connect(server: &Server) -> redis::Connection {
+    let client = redis::Client::open(format!("redis+unix://{}", server.socket().display()));
+    client.and_then(|client| client.get_connection()).expect("a connection")
+}
 
 fn store(server: &Server) -> RedisStore {
     RedisStore::tuned(&server.url(), QUOTA, TUNING).expect("an address")
@@ -26,7 +31,7 @@ fn world_of(store: RedisStore, server: &Arc<Server>) -> Arc<World<RedisStore>> {
     let pass = move |ms: u64| -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         let server = Arc::clone(&server);
         Box::pin(async move {
-            let mut connection = server.connect();
+            let mut connection = connect(&server);
             let mut now_ms = move || {
                 let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut connection).expect("the time");
                 seconds * 1_000 + micros / 1_000
@@ -309,7 +314,7 @@ async fn all_keys_of_a_namespace_and_of_a_channel_are_in_one_slot() {
     world.store.memory(call, own).await.expect("it is free");
     let _ = world.send("1").await;
     let _ = world.receive(own).await;
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut server.connect()).expect("keys");
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connect(&server)).expect("keys");
     assert!(keys.len() > 10, "{keys:?}");
     for key in keys.iter().filter(|key| !["runlet:namespaces", "runlet:channels"].contains(&key.as_str())) {
         let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);

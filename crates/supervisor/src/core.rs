@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use runlet_fetch::Fetcher;
-use runlet_kernel::{Event, Kernel, Rejected};
+use runlet_kernel::{Event, Kernel, Rejected, Time};
 use runlet_proto::ids::RunId;
 use runlet_proto::state::RunState;
 use tokio::sync::mpsc;
@@ -71,6 +71,8 @@ pub(crate) struct Core {
     /// What workflows share.
     pub(crate) store: Store,
     pub(crate) memory_config: config::Memory,
+    /// When the next key expires; nothing, if that is to be looked up.
+    pub(crate) sweep_due: Option<Option<Time>>,
     /// Requests that a store is asked for by futures, and those that watch it.
     pub(crate) asked: HashMap<RequestId, AbortHandle>,
     pub(crate) durable: Durable,

@@ -182,6 +182,7 @@ fn new_core(
         history: History::default(),
         store: Store::open(&config.memory, clock)?,
         memory_config: config.memory.clone(),
+        sweep_due: None,
         asked: HashMap::new(),
         durable,
         ended: Ended::default(),
@@ -296,6 +297,7 @@ impl EventLoop {
         if self.core.kernel.poll_timeout().is_some_and(|due| due <= now) {
             self.core.kernel.handle_timeout(now);
         }
+        self.core.sweep_memory();
         self.core.settle();
         if let Some(fresh) = self.core.fresh.take() {
             let said = reload::take(&mut self.core, &mut self.config, *fresh);
@@ -337,9 +339,11 @@ impl EventLoop {
     }
 
     /// Sets the timer to what is due next; without anything due there is no timer and no wake-up.
-    fn arm(&self, timer: std::pin::Pin<&mut Sleep>, armed: &mut Option<Instant>) {
-        let kernel_due = self.core.kernel.poll_timeout().map(|time| self.core.clock.instant(time));
-        let due = [kernel_due, self.drain_deadline, self.release_due(), self.alive_due].into_iter().flatten().min();
+    fn arm(&mut self, timer: std::pin::Pin<&mut Sleep>, armed: &mut Option<Instant>) {
+        let sweep_due = self.core.next_sweep();
+        let core_due = [self.core.kernel.poll_timeout(), sweep_due].into_iter().flatten().min();
+        let core_due = core_due.map(|time| self.core.clock.instant(time));
+        let due = [core_due, self.drain_deadline, self.release_due(), self.alive_due].into_iter().flatten().min();
         if due != *armed {
             *armed = due;
             if let Some(due) = due {

@@ -27,6 +27,8 @@ pub(crate) struct Remembered {
     pub(crate) retry_of: Option<RunId>,
     /// The run whose failure it was begun for.
     pub(crate) handles: Option<RunId>,
+    /// The run whose block began it.
+    pub(crate) parent: Option<RunId>,
     /// Whether an input or output was too large to be remembered.
     pub(crate) shortened: bool,
     bytes: usize,
@@ -42,11 +44,13 @@ pub(crate) struct History {
 impl History {
     /// Takes a run in, and lets the oldest go as the bounds demand.
     pub(crate) fn remember(&mut self, mut control_block: WorkflowControlBlock<Payload>, record: RunRecord) {
-        let RunRecord { log, trace, worker, moved, retry_of, handles, .. } = record;
+        let RunRecord { log, trace, worker, moved, retry_of, handles, parent, .. } = record;
+        let parent = parent.map(|parent| parent.run);
         let (payload_bytes, shortened) = shorten(&mut control_block);
         let bytes = payload_bytes + log.bytes() + trace.bytes();
         self.bytes += bytes;
-        let remembered = Remembered { control_block, log, trace, worker, moved, retry_of, handles, shortened, bytes };
+        let remembered =
+            Remembered { control_block, log, trace, worker, moved, retry_of, handles, parent, shortened, bytes };
         self.runs.push_back(remembered);
         while self.runs.len() > HISTORY_RUNS_MAX || self.bytes > HISTORY_BYTES_MAX {
             let Some(oldest) = self.runs.pop_front() else { break };

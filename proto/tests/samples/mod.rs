@@ -16,6 +16,10 @@ use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
 use runlet_proto::hook::{HookAnswer, HookFailure, HookRequest, HttpReply, OnDisconnect, Respond, Route, RouteTable};
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
+use runlet_proto::memory::{
+    Acknowledge, ChannelSummary, Item, LockWish, MemoryCall, MemoryChange, MemoryFound, MemoryOp, MemoryQuestion,
+    MemoryReply, Message, MessageSummary, NamespaceSummary, ReceiveCall, SendCall,
+};
 use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_proto::worker::{Confinement, Ended, FromWorker, Namespaces, Payload};
 
@@ -78,6 +82,15 @@ pub(super) fn requests() -> Vec<Request> {
         Request::Collect,
         Request::Retry(Retry { run: "0193".into(), from: Some("page".into()), deployed: true }),
         Request::Metrics,
+        Request::Memory(MemoryQuestion::Namespaces),
+        Request::Memory(MemoryQuestion::Call(memory_call())),
+        Request::Memory(MemoryQuestion::Channels),
+        Request::Memory(MemoryQuestion::Send(send_call())),
+        Request::Memory(MemoryQuestion::Peek { channel: "c".into(), limit: 2 }),
+        Request::Memory(MemoryQuestion::Dead { channel: Some("c".into()), limit: 2 }),
+        Request::Memory(MemoryQuestion::Revive { channel: "c".into(), id: 3 }),
+        Request::Memory(MemoryQuestion::Bury { channel: "c".into(), id: 3 }),
+        Request::WatchMemory { namespace: "m".into(), prefix: "p".into() },
     ]
 }
 
@@ -178,6 +191,7 @@ pub(super) fn replies() -> Vec<Reply> {
             slots_taken: 23,
             heavy_memory_bytes: 24,
             heavy_memory_bytes_max: 25,
+            shared_memory: "embedded".into(),
         }),
         Reply::Source { workflow: workflow(), source: SourceText { file: "f.json".into(), text: "[]".into() } },
         Reply::Trace(vec![TraceSpan {
@@ -194,6 +208,38 @@ pub(super) fn replies() -> Vec<Reply> {
         Reply::TraceEnd { dropped: 5 },
         Reply::Collected(Collected { runs: 1, outputs: 2, definitions: 3, bytes: 4 }),
         Reply::Metrics(vec![metrics::family()]),
+        Reply::Memory(MemoryFound::Namespaces(vec![NamespaceSummary {
+            name: "m".into(),
+            keys: 1,
+            bytes: 2,
+            locked_by: Some(RUN),
+            locked_for_ms: Some(3),
+        }])),
+        Reply::Memory(MemoryFound::Reply(MemoryReply::Value(Some(item())))),
+        Reply::Memory(MemoryFound::Channels(vec![ChannelSummary {
+            name: "c".into(),
+            ready: 1,
+            delivered: 2,
+            dead: 3,
+            bytes: 4,
+            receivers: 5,
+        }])),
+        Reply::Memory(MemoryFound::Sent(6)),
+        Reply::Memory(MemoryFound::Messages(vec![MessageSummary {
+            channel: "c".into(),
+            id: 1,
+            body: Bytes::from_static(b"2"),
+            sent_at_ms: 3,
+            deliveries: 4,
+            run: Some(RUN),
+        }])),
+        Reply::Memory(MemoryFound::Done(true)),
+        Reply::MemoryChange(MemoryChange {
+            namespace: "m".into(),
+            key: "k".into(),
+            version: 7,
+            value: Some(Bytes::from_static(b"8")),
+        }),
     ]
 }
 
@@ -315,7 +361,40 @@ pub(super) fn calls() -> Vec<Call> {
         encoding: Some("utf-8".into()),
         body_as: BodyAs::Text,
     });
-    vec![fetch, Call::Workflow(workflow)]
+    let key = || "k".to_owned();
+    let value = || Bytes::from_static(b"9");
+    let ops = vec![
+        MemoryOp::Set { key: key(), value: value(), ttl_ms: Some(1) },
+        MemoryOp::Delete { key: key() },
+        MemoryOp::Add { key: key(), value: value(), ttl_ms: None },
+        MemoryOp::Append { key: key(), value: value(), ttl_ms: None },
+        MemoryOp::Take { key: key() },
+        MemoryOp::CompareAndSet { key: key(), version: 2, value: value(), ttl_ms: None },
+        MemoryOp::List { prefix: "p".into(), after: Some(key()), limit: 3 },
+        MemoryOp::Watch { key: key(), version: 4, timeout_ms: 5 },
+        MemoryOp::Unlock,
+    ];
+    let memory = ops.into_iter().map(|op| Call::Memory(MemoryCall { namespace: "m".into(), op, lock: None }));
+    let receive = |acknowledge| {
+        Call::Receive(ReceiveCall { channel: "c".into(), timeout_ms: Some(6), acknowledge, deliveries_max: 7 })
+    };
+    let mut calls = vec![fetch, Call::Workflow(workflow), Call::Memory(memory_call()), Call::Send(send_call())];
+    calls.extend([receive(Acknowledge::Block), receive(Acknowledge::Run)]);
+    calls.extend(memory);
+    calls
+}
+
+fn memory_call() -> MemoryCall {
+    let lock = Some(LockWish { ttl_ms: 1, timeout_ms: 2 });
+    MemoryCall { namespace: "m".into(), op: MemoryOp::Get { key: "k".into() }, lock }
+}
+
+fn send_call() -> SendCall {
+    SendCall { channel: "c".into(), message: Bytes::from_static(b"1") }
+}
+
+fn item() -> Item {
+    Item { key: "k".into(), value: Bytes::from_static(b"9"), version: 2, expires_at_ms: Some(3) }
 }
 
 pub(super) fn answers() -> Vec<Answer> {
@@ -330,6 +409,10 @@ pub(super) fn answers() -> Vec<Answer> {
         })),
         Answer::Failed(Failure::timeout("m").with_help("h")),
         Answer::Workflow { run: RUN, output: Some(Bytes::from_static(b"2")) },
+        Answer::Memory(MemoryReply::Value(Some(item()))),
+        Answer::Memory(MemoryReply::Items { items: vec![item()], more: true }),
+        Answer::Sent(3),
+        Answer::Received(Message { id: 4, body: Bytes::from_static(b"5"), sent_at_ms: 6, deliveries: 7 }),
     ]
 }
 

@@ -77,6 +77,12 @@ const LAYERS: &[Layer] = &[
         paths_never: &["std::net", "std::env", "std::process"],
     },
     Layer {
+        package: "runlet-memory",
+        ours: &["runlet-proto", "runlet-journal"],
+        never: &["hyper", "reqwest", "nix", "bincode", "rusqlite"],
+        paths_never: &["std::fs", "std::net", "std::env", "std::process"],
+    },
+    Layer {
         package: "runlet-otel",
         ours: &[],
         never: &["opentelemetry", "opentelemetry_sdk", "opentelemetry-otlp", "nix", "redis", "rusqlite", "serde_json"],
@@ -92,9 +98,10 @@ const LAYERS: &[Layer] = &[
             "runlet-fetch",
             "runlet-blocks",
             "runlet-journal",
+            "runlet-memory",
             "runlet-otel",
         ],
-        never: &["hyper", "axum", "clap", "reqwest", "bincode"],
+        never: &["hyper", "axum", "clap", "reqwest", "redis", "bincode"],
         paths_never: &["TcpListener"],
     },
     Layer {

@@ -128,8 +128,8 @@ pub(crate) struct MemorySet {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) ttl: Option<Duration>,
     /// Only if the key has this version, which `runlet memory ls NAMESPACE` shows; 0: only if it is not there.
-    #[arg(long, value_name = "N")]
-    pub(crate) version: Option<u64>,
+    #[arg(long = "if-version", value_name = "N")]
+    pub(crate) if_version: Option<u64>,
 }
 
 /// `runlet memory rm`.

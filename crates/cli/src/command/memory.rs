@@ -86,10 +86,10 @@ fn get(here: &Setting, args: OneKey) -> Result<ExitCode, CommandError> {
 }
 
 fn set(here: &Setting, args: MemorySet) -> Result<ExitCode, CommandError> {
-    let MemorySet { key: OneKey { namespace, key }, value, ttl, version } = args;
+    let MemorySet { key: OneKey { namespace, key }, value, ttl, if_version } = args;
     let value = input::read_as(&value, "the value")?;
     let ttl_ms = ttl.map(ms);
-    let op = match version {
+    let op = match if_version {
         None => MemoryOp::Set { key, value, ttl_ms },
         Some(version) => MemoryOp::CompareAndSet { key, version, value, ttl_ms },
     };

@@ -94,6 +94,7 @@ pub(crate) fn status(status: &SupervisorStatus, socket: &str) -> String {
             "heavy memory",
             format!("{} of {} allowed", memory(status.heavy_memory_bytes), memory(status.heavy_memory_bytes_max)),
         ),
+        ("shared memory", one_line(&status.shared_memory)),
         ("completed", completed.to_string()),
         ("failed", failed.to_string()),
         ("stopped", stopped.to_string()),

@@ -118,6 +118,7 @@ pub(crate) struct StatusView<'a> {
     slots_taken: u64,
     heavy_memory_bytes: u64,
     heavy_memory_bytes_max: u64,
+    shared_memory: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -152,6 +153,7 @@ impl<'a> From<&'a SupervisorStatus> for StatusView<'a> {
             slots_taken: status.slots_taken,
             heavy_memory_bytes: status.heavy_memory_bytes,
             heavy_memory_bytes_max: status.heavy_memory_bytes_max,
+            shared_memory: status.shared_memory.clone(),
         }
     }
 }

@@ -200,6 +200,7 @@ fn inspect(run: &StoredRun) -> Value {
         "worker": worker.unwrap_or(Value::Null),
         "retryOf": began.retry_of.map(|run| run.to_string()),
         "handles": began.handles.map(|run| run.to_string()),
+        "parent": began.parent.map(|run| run.to_string()),
         "retriedBy": run.retried_by.map(|run| run.to_string()),
         "log": ended.map_or(&run.log, |ended| &ended.log),
         "traceId": began.traceparent.as_deref().and_then(TraceContext::from_parent).map(|context| context.id_text()),

@@ -86,6 +86,7 @@ impl Core {
                 json["traceId"] = record.and_then(|record| record.trace.trace_id()).into();
                 json["retryOf"] = record.and_then(|record| record.retry_of).map(|run| run.to_string()).into();
                 json["handles"] = record.and_then(|record| record.handles).map(|run| run.to_string()).into();
+                json["parent"] = record.and_then(|record| record.parent).map(|parent| parent.run.to_string()).into();
                 json
             }
             (None, Some(ended)) => {
@@ -105,6 +106,7 @@ impl Core {
                 json["traceId"] = ended.trace.trace_id().into();
                 json["retryOf"] = ended.retry_of.map(|run| run.to_string()).into();
                 json["handles"] = ended.handles.map(|run| run.to_string()).into();
+                json["parent"] = ended.parent.map(|run| run.to_string()).into();
                 if ended.shortened {
                     json["shortened"] = "inputs and outputs over 64 KiB are not kept once a run has ended".into();
                 }
@@ -175,6 +177,7 @@ impl Core {
             slots_taken: (counts.slots - counts.slots_free) as u64,
             heavy_memory_bytes: counts.heavy_memory_used,
             heavy_memory_bytes_max: counts.heavy_memory_budget,
+            shared_memory: self.store.in_words(),
         };
         self.send(from, Reply::Status(status));
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use runlet_blocks::CallId;
 use runlet_journal::{Entry, StoredMemory};
+use runlet_kernel::Time;
 use runlet_memory::{By, Embedded, Quota, RedisStore, SharedMemory};
 use runlet_proto::call::Answer;
 use runlet_proto::failure::{Failure, FailureClass};
@@ -46,6 +47,19 @@ impl Store {
             return Ok(Self::Embedded(embedded(config, clock, StoredMemory::default())));
         }
         RedisStore::new(&config.url, quota(config)).map(Self::Redis).map_err(StoreError)
+    }
+}
+
+impl Store {
+    /// Where it lies, and whether it is there.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Embedded(_) => "embedded".to_owned(),
+            Self::Redis(store) => match store.away() {
+                None => format!("redis at {}", store.address()),
+                Some((since, why)) => format!("redis at {}, away for {} s: {why}", store.address(), since.as_secs()),
+            },
+        }
     }
 }
 
@@ -99,7 +113,28 @@ impl Core {
             return 0;
         }
         let changes = store.take_changes();
+        self.sweep_due = None;
         self.append_relaxed(vec![Entry::Memory(changes)])
+    }
+
+    /// When keys are to be removed whose time is over, in the kernel's time.
+    pub(crate) fn next_sweep(&mut self) -> Option<Time> {
+        let Store::Embedded(store) = &self.store else { return None };
+        if self.sweep_due.is_none() {
+            // Changed since it was looked up, or never looked up: what is due is removed with it.
+            let due = store.sweep().map(|at_ms| self.clock.of_unix_ms(at_ms));
+            self.sweep_due = Some(due);
+        }
+        self.sweep_due.flatten()
+    }
+
+    /// Removes keys whose time is over.
+    pub(crate) fn sweep_memory(&mut self) {
+        if self.next_sweep().is_some_and(|due| due <= self.clock.now()) {
+            self.sweep_due = None;
+            self.next_sweep();
+            self.keep_memory();
+        }
     }
 
     /// Who makes a call.

@@ -212,7 +212,7 @@ pub(crate) static KIND: Kind = Kind {
         Field::new("timeout", "watch: how long a change is waited for. Default: 30s.", Shape::Duration),
         Field::new(
             "detail",
-            "Whether the output is an object of key, value, version and expiresAt instead of the value.",
+            "Whether the output is an object of key, value, version and expiresAtMs instead of the value.",
             Shape::Flag,
         ),
         Field::new(

@@ -58,7 +58,7 @@ pub(crate) static KIND: Kind = Kind {
         ),
         Field::new(
             "detail",
-            "Whether the output is an object of id, message, sentAt and deliveries instead of the message.",
+            "Whether the output is an object of id, message, sentAtMs and deliveries instead of the message.",
             Shape::Flag,
         ),
     ],

@@ -168,6 +168,7 @@ pub(super) mod tests {
             slots_taken: 1,
             heavy_memory_bytes: 256 << 20,
             heavy_memory_bytes_max: 4 << 30,
+            shared_memory: "embedded".to_owned(),
         }
     }
 

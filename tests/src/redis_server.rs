@@ -1,6 +1,8 @@
-//! A Redis server of one test, on a socket in a temporary folder.
+//! A Redis (or Valkey) server of one test, on a socket in a temporary folder.
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server; it ends when it is dropped.
-pub(crate) struct Server {
+pub struct Server {
     folder: TempDir,
     child: Child,
     options: Vec<String>,
@@ -32,14 +34,17 @@ fn program() -> PathBuf {
     found.expect("no redis-server and no valkey-server on the PATH: `scripts/test` installs one")
 }
 
+#[expect(clippy::missing_panics_doc, reason = "a test that cannot have its server ends")]
 impl Server {
     /// One that keeps nothing.
-    pub(crate) fn start() -> Self {
+    #[must_use]
+    pub fn start() -> Self {
         Self::with(&[])
     }
 
     /// One with further options, such as `--appendonly yes`.
-    pub(crate) fn with(options: &[&str]) -> Self {
+    #[must_use]
+    pub fn with(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let child = spawn(&folder, &options, 0);
@@ -49,7 +54,8 @@ impl Server {
     }
 
     /// One that listens on a port of 127.0.0.1 too.
-    pub(crate) fn on_a_port(options: &[&str]) -> Self {
+    #[must_use]
+    pub fn on_a_port(options: &[&str]) -> Self {
         loop {
             // Another may take it meanwhile: then that server does not start, and another port is tried.
             let free =
@@ -65,37 +71,40 @@ impl Server {
     }
 
     /// Its address.
-    pub(crate) fn url(&self) -> String {
+    #[must_use]
+    pub fn url(&self) -> String {
         if self.port > 0 {
             return format!("redis://127.0.0.1:{}", self.port);
         }
-        format!("redis+unix://{}", self.folder.path().join("redis.sock").display())
+        format!("redis+unix://{}", self.socket().display())
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// Its port; 0 if it has none.
+    #[must_use]
+    pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// A connection of the test's own.
-    pub(crate) fn connect(&self) -> redis::Connection {
-        let client = redis::Client::open(format!("redis+unix://{}", self.folder.path().join("redis.sock").display()));
-        client.and_then(|client| client.get_connection()).expect("a connection")
+    /// Its socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
     }
 
     /// Ends it as a crash does.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().expect("it lives");
         self.child.wait().expect("it ends");
     }
 
     /// Starts it again in the same place.
-    pub(crate) fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         self.child = spawn(&self.folder, &self.options, self.port);
         self.wait();
     }
 
     /// Holds it, or lets it go on.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().try_into().expect("a process id"));
         kill(pid, signal).expect("it lives");
     }
@@ -122,17 +131,17 @@ impl Server {
         panic!("the server neither answers nor ends")
     }
 
+    /// Whether it answers; one that wants a password first, or still loads its data, does not say PONG.
     fn answers(&self) -> bool {
-        let url = format!("redis+unix://{}", self.folder.path().join("redis.sock").display());
-        let connection = redis::Client::open(url).and_then(|client| client.get_connection());
-        // One that wants a password answers too.
-        connection.map_or_else(
-            |error| error.code().is_some() || error.kind() == redis::ErrorKind::AuthenticationFailed,
-            |mut connection| {
-                let pong: redis::RedisResult<String> = redis::cmd("PING").query(&mut connection);
-                pong.map_or_else(|error| error.code() == Some("NOAUTH"), |_| true)
-            },
-        )
+        let said = || -> std::io::Result<Vec<u8>> {
+            let mut stream = UnixStream::connect(self.socket())?;
+            stream.write_all(b"PING\r\n")?;
+            let mut said = vec![0; 64];
+            let bytes = stream.read(&mut said)?;
+            said.truncate(bytes);
+            Ok(said)
+        };
+        said().is_ok_and(|said| said.starts_with(b"+PONG") || said.starts_with(b"-NOAUTH"))
     }
 }
 
