@@ -96,6 +96,11 @@ fn vectors() -> Vectors {
     vectors.variants(&samples::failure_classes());
     vectors.variants(&samples::calls());
     vectors.variants(&samples::answers());
+    vectors.variants(&samples::memory_ops());
+    vectors.variants(&samples::memory_replies());
+    vectors.variants(&samples::acknowledges());
+    vectors.variants(&samples::memory_questions());
+    vectors.variants(&samples::memory_found());
     vectors.variants(&samples::bodies());
     vectors.variants(&samples::body_forms());
     vectors.variants(&samples::to_worker());

@@ -62,6 +62,15 @@ fn the_demo_serves_every_example() {
         installation.cli(&["run", name]).expect_code(code::OK, name);
     }
 
+    // What the first answer said has not changed since, which is what the watcher is for.
+    assert_eq!(http::get(address, "/hook/price-watch/1").status, 204);
+    let report = installation.json(&["run", "nightly"])["output"].to_string();
+    assert!(report.contains(" products are sold out"), "{report}");
+    // The packer that was run has packed the order that the hook took, and the next one waits for another.
+    assert_eq!(installation.ok(&["memory", "get", "packed", "teapot"]).trim(), "1");
+    let waiting = installation.json(&["ps", "-w", "packer"]);
+    assert_eq!(waiting[0]["blockedOn"], "receive orders", "{waiting}");
+
     up.signal(Signal::SIGINT);
     assert_eq!(up.wait_exit(), Exit::Code(0));
     wait_until("the shop to be closed", || std::net::TcpListener::bind("127.0.0.1:4000").ok());

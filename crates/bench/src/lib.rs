@@ -15,6 +15,7 @@ pub mod histogram;
 pub mod limits;
 pub mod load;
 pub mod measure;
+pub mod memory;
 pub mod page;
 pub mod proc;
 pub mod render;

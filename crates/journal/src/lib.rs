@@ -40,6 +40,8 @@ pub use journal::{Config, Heard, Journal, Retention, Stats, open};
 #[doc(hidden)]
 pub use journal::{Tuning, open_tuned};
 pub use maintain::{Collected, Report, check, gc};
-pub use memory::{MemoryChange, MessageState, StoredAnswer, StoredKeyValue, StoredMemory, StoredMessage};
+pub use memory::{
+    MemoryChange, MessageState, StoredAnswer, StoredKeyValue, StoredMemory, StoredMessage, StoredNamespace,
+};
 pub use reader::{HistoryFilter, Reader, RunLine, StoredRun};
 pub use recovered::{BlockProgress, DamagedRun, DamagedSource, OpenRun, Recovered, StoredKey, StoredWorkflow};

@@ -125,8 +125,8 @@ pub struct StoredAnswer {
 /// All that is kept of shared memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StoredMemory {
-    /// Namespaces: name, highest version, and who has the lock until when.
-    pub namespaces: Vec<(String, u64, Option<(RunId, u64)>)>,
+    /// Namespaces that have lost a key, or have had a lock.
+    pub namespaces: Vec<StoredNamespace>,
     /// Runs that lost a lock and are to be told so: namespace and run.
     pub lost: Vec<(String, RunId)>,
     /// Keys: namespace, key, value, version, expiry.
@@ -137,6 +137,17 @@ pub struct StoredMemory {
     pub messages: Vec<StoredMessage>,
     /// Answers of runs that have not ended.
     pub answers: Vec<StoredAnswer>,
+}
+
+/// A namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredNamespace {
+    /// Its name.
+    pub name: String,
+    /// The highest version that a key which is gone has had.
+    pub version: u64,
+    /// The run that has its lock, and until when, in milliseconds since the Unix epoch.
+    pub holder: Option<(RunId, u64)>,
 }
 
 /// A key and what it holds.

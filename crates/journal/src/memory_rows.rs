@@ -5,7 +5,9 @@ use rusqlite::{Connection, Result, params};
 
 use crate::apply::{id_bytes, run_id};
 use crate::kept::CHANGED;
-use crate::memory::{MemoryChange, MessageState, StoredAnswer, StoredKeyValue, StoredMemory, StoredMessage};
+use crate::memory::{
+    MemoryChange, MessageState, StoredAnswer, StoredKeyValue, StoredMemory, StoredMessage, StoredNamespace,
+};
 use crate::schema::{integer, unsigned};
 
 /// Writes one change.
@@ -82,7 +84,8 @@ pub(crate) fn load(db: &Connection, damaged: &mut Vec<String>) -> Result<StoredM
         db.prepare("SELECT namespace, version, holder, until_ms FROM memory_namespaces ORDER BY namespace")?;
     let rows = sql.query_map([], |row| {
         let (holder, until_ms): (Option<[u8; 16]>, Option<i64>) = (row.get(2)?, row.get(3)?);
-        Ok((row.get(0)?, row.get(1).map(unsigned)?, holder.map(run_id).zip(until_ms.map(unsigned))))
+        let holder = holder.map(run_id).zip(until_ms.map(unsigned));
+        Ok(StoredNamespace { name: row.get(0)?, version: row.get(1).map(unsigned)?, holder })
     })?;
     memory.namespaces = rows.collect::<Result<_>>()?;
     let mut sql = db.prepare(

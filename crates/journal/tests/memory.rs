@@ -6,14 +6,20 @@ mod support;
 
 use bytes::Bytes;
 use runlet_journal::{
-    Entry, MemoryChange, MessageState, StoredAnswer, StoredKeyValue, StoredMemory, StoredMessage, check,
+    Entry, MemoryChange, MessageState, StoredAnswer, StoredKeyValue, StoredMemory, StoredMessage, StoredNamespace,
+    check,
 };
+use runlet_proto::ids::RunId;
 use rusqlite::Connection;
 use support::{Opened, run};
 
 fn set(key: &str, value: &'static str, version: u64, expires_at_ms: Option<u64>) -> MemoryChange {
     let (namespace, key) = ("prices".to_owned(), key.to_owned());
     MemoryChange::Set { namespace, key, value: Bytes::from_static(value.as_bytes()), version, expires_at_ms }
+}
+
+fn namespace(name: &str, version: u64, holder: Option<(RunId, u64)>) -> StoredNamespace {
+    StoredNamespace { name: name.to_owned(), version, holder }
 }
 
 fn stored(key: &str, value: &'static str, version: u64, expires_at_ms: Option<u64>) -> StoredKeyValue {
@@ -70,7 +76,7 @@ fn all_changes_are_there_again_in_their_order() {
     opened.close();
     let opened = Opened::at(directory.path());
     let expected = StoredMemory {
-        namespaces: vec![("other".to_owned(), 0, None), ("prices".to_owned(), 4, Some((run(7), 5_000)))],
+        namespaces: vec![namespace("other", 0, None), namespace("prices", 4, Some((run(7), 5_000)))],
         lost: vec![("prices".to_owned(), run(8))],
         keys: vec![stored("a", "{}", 3, Some(8_000))],
         channels: vec![("orders".to_owned(), 3)],

@@ -63,10 +63,8 @@ pub(crate) fn receive(call: &ReceiveCall, by: By) -> Result<(), Failure> {
 
 /// An operation of somebody who does not wait.
 pub(crate) fn looked(call: &MemoryCall) -> Result<(), Failure> {
-    match call.op {
-        MemoryOp::Watch { .. } => Err(failure::bad_value("`runlet memory watch` tells of changes")),
-        _ => Ok(()),
-    }
+    let watches = matches!(call.op, MemoryOp::Watch { .. });
+    if watches { Err(failure::bad_value("`runlet memory watch` tells of changes")) } else { Ok(()) }
 }
 
 /// The name of a namespace.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use runlet_journal::{MemoryChange, StoredAnswer, StoredKeyValue, StoredMemory, StoredMessage};
+use runlet_journal::{MemoryChange, StoredAnswer, StoredKeyValue, StoredMemory, StoredMessage, StoredNamespace};
 use runlet_memory::{By, Clock, Embedded, SharedMemory as _, Verdict};
 use runlet_proto::ids::RunId;
 use runlet_proto::memory::{Acknowledge, LockWish, MemoryCall, MemoryOp, MemoryQuestion, ReceiveCall, SendCall};
@@ -87,7 +87,11 @@ impl Kept {
             namespaces: self
                 .namespaces
                 .iter()
-                .map(|(name, (version, holder))| (name.clone(), *version, *holder))
+                .map(|(name, (version, holder))| StoredNamespace {
+                    name: name.clone(),
+                    version: *version,
+                    holder: *holder,
+                })
                 .collect(),
             lost: self.lost.iter().cloned().collect(),
             keys: self.keys.values().cloned().collect(),

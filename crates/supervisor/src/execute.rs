@@ -162,7 +162,7 @@ impl Core {
     /// Starts the calls an execution asked for, and lets it wait unless an answer is there already.
     pub(crate) fn wait(&mut self, attempt: AttemptId, mut active: Active, calls: Vec<(CallId, Call)>) {
         if let Some((_, first)) = calls.first() {
-            active.waits_on = first.blocked_on().into();
+            active.waits_on = self.waits_on(first).into();
         }
         self.let_go(attempt.run);
         active.calls.retain(|call| !call.is_finished());

@@ -83,13 +83,6 @@ pub(super) fn requests() -> Vec<Request> {
         Request::Retry(Retry { run: "0193".into(), from: Some("page".into()), deployed: true }),
         Request::Metrics,
         Request::Memory(MemoryQuestion::Namespaces),
-        Request::Memory(MemoryQuestion::Call(memory_call())),
-        Request::Memory(MemoryQuestion::Channels),
-        Request::Memory(MemoryQuestion::Send(send_call())),
-        Request::Memory(MemoryQuestion::Peek { channel: "c".into(), limit: 2 }),
-        Request::Memory(MemoryQuestion::Dead { channel: Some("c".into()), limit: 2 }),
-        Request::Memory(MemoryQuestion::Revive { channel: "c".into(), id: 3 }),
-        Request::Memory(MemoryQuestion::Bury { channel: "c".into(), id: 3 }),
         Request::WatchMemory { namespace: "m".into(), prefix: "p".into() },
     ]
 }
@@ -208,32 +201,7 @@ pub(super) fn replies() -> Vec<Reply> {
         Reply::TraceEnd { dropped: 5 },
         Reply::Collected(Collected { runs: 1, outputs: 2, definitions: 3, bytes: 4 }),
         Reply::Metrics(vec![metrics::family()]),
-        Reply::Memory(MemoryFound::Namespaces(vec![NamespaceSummary {
-            name: "m".into(),
-            keys: 1,
-            bytes: 2,
-            locked_by: Some(RUN),
-            locked_for_ms: Some(3),
-        }])),
-        Reply::Memory(MemoryFound::Reply(MemoryReply::Value(Some(item())))),
-        Reply::Memory(MemoryFound::Channels(vec![ChannelSummary {
-            name: "c".into(),
-            ready: 1,
-            delivered: 2,
-            dead: 3,
-            bytes: 4,
-            receivers: 5,
-        }])),
         Reply::Memory(MemoryFound::Sent(6)),
-        Reply::Memory(MemoryFound::Messages(vec![MessageSummary {
-            channel: "c".into(),
-            id: 1,
-            body: Bytes::from_static(b"2"),
-            sent_at_ms: 3,
-            deliveries: 4,
-            run: Some(RUN),
-        }])),
-        Reply::Memory(MemoryFound::Done(true)),
         Reply::MemoryChange(MemoryChange {
             namespace: "m".into(),
             key: "k".into(),
@@ -361,9 +329,16 @@ pub(super) fn calls() -> Vec<Call> {
         encoding: Some("utf-8".into()),
         body_as: BodyAs::Text,
     });
+    let receive =
+        ReceiveCall { channel: "c".into(), timeout_ms: Some(6), acknowledge: Acknowledge::Run, deliveries_max: 7 };
+    vec![fetch, Call::Workflow(workflow), Call::Memory(memory_call()), Call::Send(send_call()), Call::Receive(receive)]
+}
+
+pub(super) fn memory_ops() -> Vec<MemoryOp> {
     let key = || "k".to_owned();
     let value = || Bytes::from_static(b"9");
-    let ops = vec![
+    vec![
+        MemoryOp::Get { key: key() },
         MemoryOp::Set { key: key(), value: value(), ttl_ms: Some(1) },
         MemoryOp::Delete { key: key() },
         MemoryOp::Add { key: key(), value: value(), ttl_ms: None },
@@ -373,15 +348,59 @@ pub(super) fn calls() -> Vec<Call> {
         MemoryOp::List { prefix: "p".into(), after: Some(key()), limit: 3 },
         MemoryOp::Watch { key: key(), version: 4, timeout_ms: 5 },
         MemoryOp::Unlock,
-    ];
-    let memory = ops.into_iter().map(|op| Call::Memory(MemoryCall { namespace: "m".into(), op, lock: None }));
-    let receive = |acknowledge| {
-        Call::Receive(ReceiveCall { channel: "c".into(), timeout_ms: Some(6), acknowledge, deliveries_max: 7 })
-    };
-    let mut calls = vec![fetch, Call::Workflow(workflow), Call::Memory(memory_call()), Call::Send(send_call())];
-    calls.extend([receive(Acknowledge::Block), receive(Acknowledge::Run)]);
-    calls.extend(memory);
-    calls
+    ]
+}
+
+pub(super) fn memory_replies() -> Vec<MemoryReply> {
+    vec![MemoryReply::Value(Some(item())), MemoryReply::Items { items: vec![item()], more: true }]
+}
+
+pub(super) fn acknowledges() -> Vec<Acknowledge> {
+    vec![Acknowledge::Block, Acknowledge::Run]
+}
+
+pub(super) fn memory_questions() -> Vec<MemoryQuestion> {
+    vec![
+        MemoryQuestion::Namespaces,
+        MemoryQuestion::Call(memory_call()),
+        MemoryQuestion::Channels,
+        MemoryQuestion::Send(send_call()),
+        MemoryQuestion::Peek { channel: "c".into(), limit: 2 },
+        MemoryQuestion::Dead { channel: Some("c".into()), limit: 2 },
+        MemoryQuestion::Revive { channel: "c".into(), id: 3 },
+        MemoryQuestion::Bury { channel: "c".into(), id: 3 },
+    ]
+}
+
+pub(super) fn memory_found() -> Vec<MemoryFound> {
+    vec![
+        MemoryFound::Namespaces(vec![NamespaceSummary {
+            name: "m".into(),
+            keys: 1,
+            bytes: 2,
+            locked_by: Some(RUN),
+            locked_for_ms: Some(3),
+        }]),
+        MemoryFound::Reply(MemoryReply::Value(None)),
+        MemoryFound::Channels(vec![ChannelSummary {
+            name: "c".into(),
+            ready: 1,
+            delivered: 2,
+            dead: 3,
+            bytes: 4,
+            receivers: 5,
+        }]),
+        MemoryFound::Sent(6),
+        MemoryFound::Messages(vec![MessageSummary {
+            channel: "c".into(),
+            id: 1,
+            body: Bytes::from_static(b"2"),
+            sent_at_ms: 3,
+            deliveries: 4,
+            run: Some(RUN),
+        }]),
+        MemoryFound::Done(true),
+    ]
 }
 
 fn memory_call() -> MemoryCall {
@@ -410,7 +429,6 @@ pub(super) fn answers() -> Vec<Answer> {
         Answer::Failed(Failure::timeout("m").with_help("h")),
         Answer::Workflow { run: RUN, output: Some(Bytes::from_static(b"2")) },
         Answer::Memory(MemoryReply::Value(Some(item()))),
-        Answer::Memory(MemoryReply::Items { items: vec![item()], more: true }),
         Answer::Sent(3),
         Answer::Received(Message { id: 4, body: Bytes::from_static(b"5"), sent_at_ms: 6, deliveries: 7 }),
     ]

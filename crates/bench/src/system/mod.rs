@@ -231,7 +231,7 @@ fn write(path: PathBuf, text: &str) -> Result<(), SystemError> {
     fs::write(&path, text).map_err(|cause| SystemError::File { path, cause })
 }
 
-fn temp_dir() -> Result<TempDir, SystemError> {
+pub(crate) fn temp_dir() -> Result<TempDir, SystemError> {
     tempfile::Builder::new()
         .prefix("runlet-bench-")
         .tempdir()

@@ -1,7 +1,7 @@
 //! `runlet channel` and `runlet dead messages`: messages, looked at, sent and decided on by hand.
 
 use runlet_proto::control::RefusalKind;
-use runlet_proto::memory::{MemoryFound, MemoryQuestion, MessageSummary, SendCall};
+use runlet_proto::memory::{MemoryFound, MemoryQuestion, SendCall};
 
 use super::memory::{ask, strange};
 use super::run::input;
@@ -44,43 +44,35 @@ pub(crate) fn dead(here: &Setting, command: DeadCommand) -> Result<ExitCode, Com
 }
 
 fn ls(here: &Setting, table: Table) -> Result<ExitCode, CommandError> {
-    let found = match ask(here, MemoryQuestion::Channels)? {
-        MemoryFound::Channels(found) => found,
-        other => return Err(strange(other)),
-    };
+    let found = ask(here, MemoryQuestion::Channels)?;
+    let MemoryFound::Channels(found) = found else { return Err(strange(found)) };
     list(here.format, &found, || channels(&found, !table.no_headers))?;
     Ok(ExitCode::Ok)
 }
 
 fn send(here: &Setting, args: ChannelSend) -> Result<ExitCode, CommandError> {
     let message = input::read_as(&args.message, "the message")?;
-    match ask(here, MemoryQuestion::Send(SendCall { channel: args.channel, message }))? {
-        MemoryFound::Sent(id) => {
-            output::text(&id.to_string())?;
-            Ok(ExitCode::Ok)
-        }
-        other => Err(strange(other)),
-    }
+    let found = ask(here, MemoryQuestion::Send(SendCall { channel: args.channel, message }))?;
+    let MemoryFound::Sent(id) = found else { return Err(strange(found)) };
+    output::text(&id.to_string())?;
+    Ok(ExitCode::Ok)
 }
 
 fn print(here: &Setting, question: MemoryQuestion, table: Table) -> Result<ExitCode, CommandError> {
-    let found: Vec<MessageSummary> = match ask(here, question)? {
-        MemoryFound::Messages(found) => found,
-        other => return Err(strange(other)),
-    };
+    let found = ask(here, question)?;
+    let MemoryFound::Messages(found) = found else { return Err(strange(found)) };
     let views: Vec<_> = found.iter().map(MessageView::from).collect();
     list(here.format, &views, || messages(&found, !table.no_headers))?;
     Ok(ExitCode::Ok)
 }
 
 fn decide(here: &Setting, question: MemoryQuestion, channel: &str, id: u64) -> Result<ExitCode, CommandError> {
-    match ask(here, question)? {
-        MemoryFound::Done(true) => Ok(ExitCode::Ok),
-        MemoryFound::Done(false) => {
-            note(&format!("error: channel `{channel}` has no dead message {id}"));
-            note("  help: `runlet dead messages` lists them");
-            Ok(ExitCode::of_refusal(RefusalKind::NotFound))
-        }
-        other => Err(strange(other)),
+    let found = ask(here, question)?;
+    let MemoryFound::Done(done) = found else { return Err(strange(found)) };
+    if done {
+        return Ok(ExitCode::Ok);
     }
+    note(&format!("error: channel `{channel}` has no dead message {id}"));
+    note("  help: `runlet dead messages` lists them");
+    Ok(ExitCode::of_refusal(RefusalKind::NotFound))
 }

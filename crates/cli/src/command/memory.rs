@@ -28,10 +28,8 @@ pub(crate) fn perform(here: &Setting, command: Memory) -> Result<ExitCode, Comma
 
 /// Asks about memory or channels.
 pub(super) fn ask(here: &Setting, question: MemoryQuestion) -> Result<MemoryFound, CommandError> {
-    match here.connect()?.call(Request::Memory(question))? {
-        Reply::Memory(found) => Ok(found),
-        other => Err(CommandError::unexpected(&other)),
-    }
+    let reply = here.connect()?.call(Request::Memory(question))?;
+    if let Reply::Memory(found) = reply { Ok(found) } else { Err(CommandError::unexpected(&reply)) }
 }
 
 /// An answer that does not belong to the question.
@@ -40,19 +38,15 @@ pub(super) fn strange(found: MemoryFound) -> CommandError {
 }
 
 fn operate(here: &Setting, namespace: String, op: MemoryOp) -> Result<MemoryReply, CommandError> {
-    match ask(here, MemoryQuestion::Call(MemoryCall { namespace, op, lock: None }))? {
-        MemoryFound::Reply(reply) => Ok(reply),
-        other => Err(strange(other)),
-    }
+    let found = ask(here, MemoryQuestion::Call(MemoryCall { namespace, op, lock: None }))?;
+    if let MemoryFound::Reply(reply) = found { Ok(reply) } else { Err(strange(found)) }
 }
 
 fn ls(here: &Setting, args: MemoryLs) -> Result<ExitCode, CommandError> {
     let MemoryLs { namespace, prefix, after, limit, table } = args;
     let Some(namespace) = namespace else {
-        let found = match ask(here, MemoryQuestion::Namespaces)? {
-            MemoryFound::Namespaces(found) => found,
-            other => return Err(strange(other)),
-        };
+        let found = ask(here, MemoryQuestion::Namespaces)?;
+        let MemoryFound::Namespaces(found) = found else { return Err(strange(found)) };
         let views: Vec<_> = found.iter().map(NamespaceView::from).collect();
         list(here.format, &views, || namespaces(&found, !table.no_headers))?;
         return Ok(ExitCode::Ok);
@@ -115,10 +109,11 @@ fn watch(here: &Setting, args: MemoryWatch) -> Result<ExitCode, CommandError> {
     let MemoryWatch { namespace, prefix } = args;
     let id = client.send(Request::WatchMemory { namespace, prefix })?;
     loop {
-        match client.next(id)? {
-            Reply::MemoryChange(change) if here.format == Format::Table => output::text(&changes(&change))?,
-            Reply::MemoryChange(change) => output::json_line(&ChangeView::from(&change))?,
-            other => return Err(CommandError::unexpected(&other)),
+        let reply = client.next(id)?;
+        let Reply::MemoryChange(change) = reply else { return Err(CommandError::unexpected(&reply)) };
+        match here.format {
+            Format::Table => output::text(&changes(&change))?,
+            Format::Json | Format::Jsonl => output::json_line(&ChangeView::from(&change))?,
         }
     }
 }

@@ -199,7 +199,7 @@ mod tests {
     fn values_are_cut_between_characters_and_json_has_them_as_they_are() {
         let long = Bytes::from(format!("\"{}\"", "ü".repeat(80)));
         assert_eq!(shown(&long).chars().count(), VALUE_CHARS_MAX + 1);
-        let item = Item { key: "k".to_owned(), value: long.clone(), version: 2, expires_at_ms: Some(0) };
+        let item = Item { key: "k".to_owned(), value: long, version: 2, expires_at_ms: Some(0) };
         let view = serde_json::to_value(ItemView::from(&item)).expect("it is JSON");
         assert_eq!(view["value"].as_str().map(str::len), Some(160));
         assert_eq!(view["expiresAt"], "1970-01-01T00:00:00.000Z");

@@ -123,10 +123,8 @@ impl Space {
                 let held = self.live(key, now_ms);
                 let expires_at_ms = expiry(ttl_ms).or_else(|| held.and_then(|held| held.expires_at_ms));
                 let before = held.map(|held| &held.value[..]);
-                let after = match op {
-                    MemoryOp::Add { .. } => value::add(key, before, value)?,
-                    _ => value::append(key, before, value)?,
-                };
+                let is_sum = matches!(op, MemoryOp::Add { .. });
+                let after = if is_sum { value::add(key, before, value)? } else { value::append(key, before, value)? };
                 self.set(key, after, expires_at_ms, scene)
             }
             MemoryOp::Take { key } => {

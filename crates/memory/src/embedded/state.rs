@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use runlet_journal::{MemoryChange as Stored, StoredAnswer, StoredKeyValue, StoredMemory};
+use runlet_journal::{MemoryChange as Stored, StoredAnswer, StoredKeyValue, StoredMemory, StoredNamespace};
 use runlet_proto::codec;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
@@ -59,7 +59,7 @@ impl State {
             stored: Vec::new(),
         };
         let StoredMemory { namespaces, lost, keys, channels, messages, answers } = stored;
-        for (name, version, holder) in namespaces {
+        for StoredNamespace { name, version, holder } in namespaces {
             if let Some((run, _)) = holder {
                 state.runs.entry(run).or_default().locks.insert(name.clone());
             }

@@ -160,17 +160,21 @@ impl Trouble {
         if error.is_connection_refusal() {
             return Self::NotDone;
         }
-        match error.kind() {
+        let may_be_done_later = matches!(
+            error.kind(),
             ErrorKind::Server(
                 ServerErrorKind::BusyLoading
-                | ServerErrorKind::TryAgain
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::ReadOnly,
-            ) => Self::NotDone,
-            ErrorKind::Io => Self::Unknown,
-            _ if error.is_connection_dropped() || error.is_timeout() || error.is_io_error() => Self::Unknown,
-            _ => Self::Refused,
+                    | ServerErrorKind::TryAgain
+                    | ServerErrorKind::ClusterDown
+                    | ServerErrorKind::MasterDown
+                    | ServerErrorKind::ReadOnly,
+            )
+        );
+        let is_lost = error.is_io_error() || error.is_connection_dropped() || error.is_timeout();
+        match (may_be_done_later, is_lost) {
+            (true, _) => Self::NotDone,
+            (false, true) => Self::Unknown,
+            (false, false) => Self::Refused,
         }
     }
 }

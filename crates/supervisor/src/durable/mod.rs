@@ -253,13 +253,19 @@ impl Core {
     }
 
     /// Whether an answer waits for the disk, or a run may end soon that is worth waiting for when the supervisor is to end. One
-    /// that is held, or waits for another attempt, is as well left for the next supervisor, if it is written down.
+    /// that is held, or waits for another attempt or a message, is as well left for the next supervisor, if it is written down.
     pub(crate) fn has_something_to_wait_for(&self) -> bool {
         let now = self.clock.now();
         // Who was promised an answer that waits for the disk would take its lack for a refusal.
         !self.durable.waiting.is_empty()
             || self.kernel.runs().any(|run| {
-                let idles = run.state == RunState::Paused || matches!(run.blocked_on(now), Some(BlockedOn::Retry(_)));
+                let idles = run.state == RunState::Paused
+                    || match run.blocked_on(now) {
+                        Some(BlockedOn::Retry(_)) => true,
+                        // A message may come tomorrow.
+                        Some(BlockedOn::Call(on)) => on.starts_with("receive "),
+                        Some(BlockedOn::Memory(_) | BlockedOn::Concurrency(_)) | None => false,
+                    };
                 !(run.state.is_terminal() || idles && self.is_written(run.id))
             })
     }

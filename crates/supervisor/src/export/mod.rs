@@ -173,6 +173,8 @@ impl Core {
             Call::Fetch(fetch) => Asked::of(fetch),
             // It asks nobody else: its span has the span of the run that it begins below it.
             Call::Workflow(_) => return,
+            // The store is a part of this engine: its span says what it was, and asks nobody.
+            Call::Memory(_) | Call::Send(_) | Call::Receive(_) => return,
         };
         if let Some(known) = self.known(id, Some(call)) {
             known.asks = Some(asks);
@@ -184,7 +186,7 @@ impl Core {
         let Some(known) = self.known(id, Some(call)) else { return };
         match answer {
             Answer::Fetch(reply) => known.status = Some(reply.status),
-            Answer::Workflow { .. } => {}
+            Answer::Workflow { .. } | Answer::Memory(_) | Answer::Sent(_) | Answer::Received(_) => {}
             Answer::Failed(failure) => known.error = Some(failure.code.as_str().into()),
         }
     }

@@ -12,7 +12,7 @@ use runlet_blocks::CallId;
 use runlet_journal::{Entry, StoredMemory};
 use runlet_kernel::Time;
 use runlet_memory::{By, Embedded, Quota, RedisStore, SharedMemory};
-use runlet_proto::call::Answer;
+use runlet_proto::call::{Answer, Call};
 use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::ids::RunId;
 use runlet_proto::memory::{MemoryCall, ReceiveCall, SendCall};
@@ -141,6 +141,17 @@ impl Core {
     fn by(&self, attempt: AttemptId, id: CallId) -> By {
         let token = self.is_written(attempt.run).then(|| self.token_of(attempt, id));
         By { run: Some(attempt.run), token }
+    }
+
+    /// What a run that waits for a call is BLOCKED on. Who has a lock, the embedded store says at once.
+    pub(crate) fn waits_on(&self, call: &Call) -> String {
+        let on = call.blocked_on();
+        match (call, &self.store) {
+            (Call::Memory(MemoryCall { namespace, lock: Some(_), .. }), Store::Embedded(store)) => {
+                store.holder(namespace).map_or_else(|| on.clone(), |holder| format!("{on}, held by {holder}"))
+            }
+            (_, _) => on,
+        }
     }
 
     /// Why nothing can be written into the embedded store now.
