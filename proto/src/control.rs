@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hook::{HookAnswer, HookRequest, RouteTable};
 use crate::ids::{Priority, RunId};
-use crate::memory::{MemoryChange, MemoryFound, MemoryQuestion};
+use crate::memory::{MemoryChange, MemoryFound, MemoryQuestion, MemoryWatch};
 pub use crate::metrics::MetricFamily;
 pub use crate::past::{Collected, HistoryFilter, Retry};
 pub use crate::refusal::{Diagnostic, Refusal, RefusalKind};
@@ -113,12 +113,7 @@ pub enum Request {
     /// About shared memory and channels; what it changes is on disk before the answer. → [`Reply::Memory`]
     Memory(MemoryQuestion),
     /// Follow the changes of a namespace. → any number of [`Reply::MemoryChange`], without end.
-    WatchMemory {
-        /// The namespace.
-        namespace: String,
-        /// Only keys that begin with this.
-        prefix: String,
-    },
+    WatchMemory(MemoryWatch),
 }
 
 /// Which runs are listed.

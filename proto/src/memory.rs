@@ -336,6 +336,15 @@ pub struct MessageSummary {
     pub run: Option<RunId>,
 }
 
+/// What is to be told of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryWatch {
+    /// The namespace.
+    pub namespace: String,
+    /// Only keys that begin with this.
+    pub prefix: String,
+}
+
 /// Something that happened to a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -17,7 +17,7 @@ fn world() -> Arc<World<Embedded>> {
     let origin = tokio::time::Instant::now();
     let clock: Clock = Arc::new(move || 1_000_000 + u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX));
     let store = Embedded::restore(QUOTA, clock, StoredMemory::default());
-    World::new(store, Box::new(|ms| Box::pin(tokio::time::sleep(std::time::Duration::from_millis(ms)))))
+    World::new(store, Box::new(|ms| Box::pin(tokio::time::advance(std::time::Duration::from_millis(ms)))))
 }
 
 macro_rules! tests {

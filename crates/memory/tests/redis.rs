@@ -38,7 +38,7 @@ fn world_of(store: RedisStore, server: &Arc<Server>) -> Arc<World<RedisStore>> {
             };
             let end = now_ms() + ms;
             while now_ms() <= end {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::task::yield_now().await;
             }
         })
     };

@@ -1,11 +1,14 @@
 //! One sample of every variant of every enum that crosses a process border, in the order of the variants.
 
+mod memory;
 mod metrics;
 mod zygote;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+pub(super) use memory::{acknowledges, memory_found, memory_ops, memory_questions, memory_replies};
+use memory::{item, memory_call, memory_change, memory_watch, send_call};
 use runlet_proto::call::{Answer, Body, BodyAs, Call, FetchCall, FetchReply, WorkflowCall};
 use runlet_proto::control::{
     Collected, Diagnostic, HistoryFilter, LogLevel, LogLine, Refusal, RefusalKind, Reply, Request, Retry, RunEnd,
@@ -16,10 +19,7 @@ use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hello::Role;
 use runlet_proto::hook::{HookAnswer, HookFailure, HookRequest, HttpReply, OnDisconnect, Respond, Route, RouteTable};
 use runlet_proto::ids::{Attempt, BlockIndex, Priority, RunId};
-use runlet_proto::memory::{
-    Acknowledge, ChannelSummary, Item, LockWish, MemoryCall, MemoryChange, MemoryFound, MemoryOp, MemoryQuestion,
-    MemoryReply, Message, MessageSummary, NamespaceSummary, ReceiveCall, SendCall,
-};
+use runlet_proto::memory::{Acknowledge, MemoryFound, MemoryQuestion, MemoryReply, Message, ReceiveCall};
 use runlet_proto::state::{BlockStatus, Lane, RunState};
 use runlet_proto::worker::{Confinement, Ended, FromWorker, Namespaces, Payload};
 
@@ -83,7 +83,7 @@ pub(super) fn requests() -> Vec<Request> {
         Request::Retry(Retry { run: "0193".into(), from: Some("page".into()), deployed: true }),
         Request::Metrics,
         Request::Memory(MemoryQuestion::Namespaces),
-        Request::WatchMemory { namespace: "m".into(), prefix: "p".into() },
+        Request::WatchMemory(memory_watch()),
     ]
 }
 
@@ -202,12 +202,7 @@ pub(super) fn replies() -> Vec<Reply> {
         Reply::Collected(Collected { runs: 1, outputs: 2, definitions: 3, bytes: 4 }),
         Reply::Metrics(vec![metrics::family()]),
         Reply::Memory(MemoryFound::Sent(6)),
-        Reply::MemoryChange(MemoryChange {
-            namespace: "m".into(),
-            key: "k".into(),
-            version: 7,
-            value: Some(Bytes::from_static(b"8")),
-        }),
+        Reply::MemoryChange(memory_change()),
     ]
 }
 
@@ -332,88 +327,6 @@ pub(super) fn calls() -> Vec<Call> {
     let receive =
         ReceiveCall { channel: "c".into(), timeout_ms: Some(6), acknowledge: Acknowledge::Run, deliveries_max: 7 };
     vec![fetch, Call::Workflow(workflow), Call::Memory(memory_call()), Call::Send(send_call()), Call::Receive(receive)]
-}
-
-pub(super) fn memory_ops() -> Vec<MemoryOp> {
-    let key = || "k".to_owned();
-    let value = || Bytes::from_static(b"9");
-    vec![
-        MemoryOp::Get { key: key() },
-        MemoryOp::Set { key: key(), value: value(), ttl_ms: Some(1) },
-        MemoryOp::Delete { key: key() },
-        MemoryOp::Add { key: key(), value: value(), ttl_ms: None },
-        MemoryOp::Append { key: key(), value: value(), ttl_ms: None },
-        MemoryOp::Take { key: key() },
-        MemoryOp::CompareAndSet { key: key(), version: 2, value: value(), ttl_ms: None },
-        MemoryOp::List { prefix: "p".into(), after: Some(key()), limit: 3 },
-        MemoryOp::Watch { key: key(), version: 4, timeout_ms: 5 },
-        MemoryOp::Unlock,
-    ]
-}
-
-pub(super) fn memory_replies() -> Vec<MemoryReply> {
-    vec![MemoryReply::Value(Some(item())), MemoryReply::Items { items: vec![item()], more: true }]
-}
-
-pub(super) fn acknowledges() -> Vec<Acknowledge> {
-    vec![Acknowledge::Block, Acknowledge::Run]
-}
-
-pub(super) fn memory_questions() -> Vec<MemoryQuestion> {
-    vec![
-        MemoryQuestion::Namespaces,
-        MemoryQuestion::Call(memory_call()),
-        MemoryQuestion::Channels,
-        MemoryQuestion::Send(send_call()),
-        MemoryQuestion::Peek { channel: "c".into(), limit: 2 },
-        MemoryQuestion::Dead { channel: Some("c".into()), limit: 2 },
-        MemoryQuestion::Revive { channel: "c".into(), id: 3 },
-        MemoryQuestion::Bury { channel: "c".into(), id: 3 },
-    ]
-}
-
-pub(super) fn memory_found() -> Vec<MemoryFound> {
-    vec![
-        MemoryFound::Namespaces(vec![NamespaceSummary {
-            name: "m".into(),
-            keys: 1,
-            bytes: 2,
-            locked_by: Some(RUN),
-            locked_for_ms: Some(3),
-        }]),
-        MemoryFound::Reply(MemoryReply::Value(None)),
-        MemoryFound::Channels(vec![ChannelSummary {
-            name: "c".into(),
-            ready: 1,
-            delivered: 2,
-            dead: 3,
-            bytes: 4,
-            receivers: 5,
-        }]),
-        MemoryFound::Sent(6),
-        MemoryFound::Messages(vec![MessageSummary {
-            channel: "c".into(),
-            id: 1,
-            body: Bytes::from_static(b"2"),
-            sent_at_ms: 3,
-            deliveries: 4,
-            run: Some(RUN),
-        }]),
-        MemoryFound::Done(true),
-    ]
-}
-
-fn memory_call() -> MemoryCall {
-    let lock = Some(LockWish { ttl_ms: 1, timeout_ms: 2 });
-    MemoryCall { namespace: "m".into(), op: MemoryOp::Get { key: "k".into() }, lock }
-}
-
-fn send_call() -> SendCall {
-    SendCall { channel: "c".into(), message: Bytes::from_static(b"1") }
-}
-
-fn item() -> Item {
-    Item { key: "k".into(), value: Bytes::from_static(b"9"), version: 2, expires_at_ms: Some(3) }
 }
 
 pub(super) fn answers() -> Vec<Answer> {

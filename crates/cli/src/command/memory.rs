@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runlet_proto::control::{RefusalKind, Reply, Request};
-use runlet_proto::memory::{Item, MemoryCall, MemoryFound, MemoryOp, MemoryQuestion, MemoryReply};
+use runlet_proto::memory::{self, Item, MemoryCall, MemoryFound, MemoryOp, MemoryQuestion, MemoryReply};
 
 use super::run::input;
 use super::{CommandError, Setting};
@@ -107,7 +107,7 @@ fn watch(here: &Setting, args: MemoryWatch) -> Result<ExitCode, CommandError> {
     }
     let mut client = here.connect()?;
     let MemoryWatch { namespace, prefix } = args;
-    let id = client.send(Request::WatchMemory { namespace, prefix })?;
+    let id = client.send(Request::WatchMemory(memory::MemoryWatch { namespace, prefix }))?;
     loop {
         let reply = client.next(id)?;
         let Reply::MemoryChange(change) = reply else { return Err(CommandError::unexpected(&reply)) };

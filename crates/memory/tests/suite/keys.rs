@@ -1,41 +1,37 @@
-//! Keys: values, versions, times to live, quotas, watchers.
+//! Keys: values and their versions, what is done with them, lists.
 
 use std::sync::Arc;
 
 use runlet_memory::SharedMemory;
-use runlet_proto::memory::{MemoryCall, MemoryFound, MemoryOp, MemoryQuestion, MemoryReply};
+use runlet_proto::memory::{MemoryCall, MemoryOp};
 
-use super::{World, bytes, code, items, soon, text, value};
+use super::{World, bytes, code, items, text, value};
 
-fn set(key: &str, json: &str) -> MemoryOp {
+pub(super) fn set(key: &str, json: &str) -> MemoryOp {
     MemoryOp::Set { key: key.to_owned(), value: bytes(json), ttl_ms: None }
 }
 
-fn add(key: &str, json: &str) -> MemoryOp {
+pub(super) fn add(key: &str, json: &str) -> MemoryOp {
     MemoryOp::Add { key: key.to_owned(), value: bytes(json), ttl_ms: None }
 }
 
-fn append(key: &str, json: &str) -> MemoryOp {
+pub(super) fn append(key: &str, json: &str) -> MemoryOp {
     MemoryOp::Append { key: key.to_owned(), value: bytes(json), ttl_ms: None }
 }
 
-fn cas(key: &str, version: u64, json: &str) -> MemoryOp {
+pub(super) fn cas(key: &str, version: u64, json: &str) -> MemoryOp {
     MemoryOp::CompareAndSet { key: key.to_owned(), version, value: bytes(json), ttl_ms: None }
 }
 
-fn take(key: &str) -> MemoryOp {
+pub(super) fn take(key: &str) -> MemoryOp {
     MemoryOp::Take { key: key.to_owned() }
 }
 
-fn delete(key: &str) -> MemoryOp {
+pub(super) fn delete(key: &str) -> MemoryOp {
     MemoryOp::Delete { key: key.to_owned() }
 }
 
-fn watch(key: &str, version: u64, timeout_ms: u64) -> MemoryOp {
-    MemoryOp::Watch { key: key.to_owned(), version, timeout_ms }
-}
-
-async fn done<S: SharedMemory + Clone>(world: &World<S>, op: MemoryOp) -> Option<String> {
+pub(super) async fn done<S: SharedMemory + Clone>(world: &World<S>, op: MemoryOp) -> Option<String> {
     text(&value(world.op(op).await.expect("it is done")))
 }
 
@@ -220,51 +216,6 @@ pub(crate) async fn compare_and_set_refuses_another_version<S: SharedMemory + Cl
     assert_eq!(world.get("b").await, None);
 }
 
-pub(crate) async fn a_key_lives_as_long_as_it_was_told<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    let item = world.set_for("a", "1", Some(60)).await;
-    assert!(item.expires_at_ms.is_some());
-    world.set_for("b", "1", Some(3_600_000)).await;
-    world.pass(61).await;
-    assert_eq!(world.get("a").await, None);
-    assert_eq!(world.get("b").await.as_deref(), Some("1"));
-    // Then it is as if it had never been there, but for its version.
-    let again = value(world.op(cas("a", 0, "2")).await.expect("it is gone")).expect("an item");
-    assert!(again.version > item.version && again.expires_at_ms.is_none());
-}
-
-pub(crate) async fn a_set_without_ttl_is_for_ever<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    world.set_for("a", "1", Some(40)).await;
-    assert_eq!(world.set("a", "2").await.expires_at_ms, None);
-    world.pass(41).await;
-    assert_eq!(world.get("a").await.as_deref(), Some("2"));
-}
-
-pub(crate) async fn adding_and_appending_keep_what_time_a_key_has<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    let number = world.set_for("n", "1", Some(3_600_000)).await;
-    let list = world.set_for("l", "[]", Some(50)).await;
-    let after = value(world.op(add("n", "1")).await.expect("a sum"));
-    assert_eq!(after.and_then(|item| item.expires_at_ms), number.expires_at_ms);
-    let after = value(world.op(append("l", "1")).await.expect("a list"));
-    assert_eq!(after.and_then(|item| item.expires_at_ms), list.expires_at_ms);
-    world.pass(51).await;
-    assert_eq!((world.get("l").await, world.get("n").await.as_deref()), (None, Some("2")));
-}
-
-pub(crate) async fn adding_may_begin_the_time_anew<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    world.set_for("n", "1", Some(40)).await;
-    let op = MemoryOp::Add { key: "n".to_owned(), value: bytes("1"), ttl_ms: Some(3_600_000) };
-    assert_eq!(done(&world, op).await.as_deref(), Some("2"));
-    world.pass(41).await;
-    assert_eq!(world.get("n").await.as_deref(), Some("2"));
-}
-
-pub(crate) async fn a_ttl_of_nothing_is_refused<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    for ttl_ms in [0, u64::MAX] {
-        let op = MemoryOp::Set { key: "a".to_owned(), value: bytes("1"), ttl_ms: Some(ttl_ms) };
-        assert_eq!(code(world.op(op).await), "bad-value");
-    }
-}
-
 pub(crate) async fn keys_are_listed_in_order<S: SharedMemory + Clone>(world: Arc<World<S>>) {
     for key in ["b", "a", "ü", "B", "aa", "a!"] {
         world.set(key, "1").await;
@@ -301,13 +252,6 @@ pub(crate) async fn keys_are_listed_page_by_page<S: SharedMemory + Clone>(world:
     assert_eq!(all.len(), 25);
 }
 
-pub(crate) async fn what_has_expired_is_not_listed<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    world.set_for("a", "1", Some(30)).await;
-    world.set("b", "1").await;
-    world.pass(31).await;
-    assert_eq!(world.keys().await, ["b"]);
-}
-
 pub(crate) async fn namespaces_do_not_see_each_other<S: SharedMemory + Clone>(world: Arc<World<S>>) {
     world.set("a", "1").await;
     let other = format!("{}.other", world.name);
@@ -317,175 +261,4 @@ pub(crate) async fn namespaces_do_not_see_each_other<S: SharedMemory + Clone>(wo
     let item = value(world.store.memory(call(set("a", "2")), world.run()).await.expect("a set"));
     assert_eq!(item.map(|item| item.version), Some(1));
     assert_eq!(world.get("a").await.as_deref(), Some("1"));
-}
-
-pub(crate) async fn too_many_keys_are_refused<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    for number in 0..40 {
-        world.set(&format!("k{number}"), "1").await;
-    }
-    let failure = world.op(set("one more", "1")).await.expect_err("40 is the bound");
-    assert_eq!(failure.code, "quota");
-    assert!(failure.message.contains("40 keys") && failure.help.is_some(), "{failure}");
-    world.set("k7", "2").await;
-    assert_eq!(world.keys().await.len(), 40);
-}
-
-pub(crate) async fn too_many_bytes_are_refused<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    let large = format!("\"{}\"", "x".repeat(897));
-    for key in ["a", "b", "c", "d"] {
-        world.set(key, &large).await;
-    }
-    let failure = world.op(set("e", &large)).await.expect_err("4,000 is the bound");
-    assert_eq!(failure.code, "quota");
-    assert!(failure.message.contains("4500 bytes") && failure.message.contains("4000"), "{failure}");
-    world.set("e", "1").await;
-}
-
-pub(crate) async fn a_value_may_be_too_large<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    world.set("a", &format!("\"{}\"", "x".repeat(998))).await;
-    assert_eq!(code(world.op(set("a", &format!("\"{}\"", "x".repeat(999)))).await), "too-large");
-}
-
-pub(crate) async fn what_grows_may_become_too_large<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    let element = format!("\"{}\"", "x".repeat(400));
-    let _ = done(&world, append("l", &element)).await;
-    let _ = done(&world, append("l", &element)).await;
-    assert_eq!(code(world.op(append("l", &element)).await), "too-large");
-    assert_eq!(world.get("l").await.map(|list| list.len()), Some(807));
-}
-
-pub(crate) async fn what_is_deleted_gives_room<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    for round in 0..3 {
-        for number in 0..40 {
-            world.set(&format!("k{number}"), "[1,2,3]").await;
-        }
-        assert_eq!(code(world.op(set("x", "1")).await), "quota", "round {round}");
-        for number in 0..40 {
-            let _ = world
-                .op(if number % 2 == 0 { delete(&format!("k{number}")) } else { take(&format!("k{number}")) })
-                .await;
-        }
-    }
-}
-
-pub(crate) async fn what_has_expired_gives_room<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    for number in 0..40 {
-        world.set_for(&format!("k{number}"), "1", Some(50)).await;
-    }
-    world.pass(51).await;
-    for number in 0..40 {
-        world.set(&format!("l{number}"), "1").await;
-    }
-    assert_eq!(code(world.op(set("x", "1")).await), "quota");
-}
-
-pub(crate) async fn a_refused_write_changes_nothing<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    let before = world.set("a", "\"x\"").await;
-    let _ = world.op(set("a", &format!("\"{}\"", "x".repeat(2_000)))).await;
-    let _ = world.op(add("a", "1")).await;
-    let _ = world.op(append("a", "1")).await;
-    let _ = world.op(cas("a", before.version + 1, "1")).await;
-    assert_eq!(world.item("a").await, Some(before.clone()));
-    assert_eq!(world.set("b", "1").await.version, before.version + 1, "no version was used up");
-}
-
-pub(crate) async fn a_smaller_value_is_taken_although_the_namespace_is_full<S: SharedMemory + Clone>(
-    world: Arc<World<S>>,
-) {
-    for key in ["a", "b", "c", "d"] {
-        world.set(key, &format!("\"{}\"", "x".repeat(990))).await;
-    }
-    world.set("a", &format!("\"{}\"", "x".repeat(980))).await;
-    assert_eq!(world.keys().await.len(), 4);
-}
-
-pub(crate) async fn a_watch_is_answered_at_once_if_the_version_is_another<S: SharedMemory + Clone>(
-    world: Arc<World<S>>,
-) {
-    let item = world.set("a", "1").await;
-    assert_eq!(value(world.op(watch("a", 0, 60_000)).await.expect("it has another")), Some(item.clone()));
-    assert_eq!(value(world.op(watch("b", item.version, 60_000)).await.expect("it is not there")), None);
-}
-
-/// Watches a key while something happens to it.
-async fn while_watched<S: SharedMemory + Clone>(
-    world: &Arc<World<S>>,
-    version: u64,
-    happens: impl Future<Output = ()>,
-) -> Option<String> {
-    let watcher = tokio::spawn({
-        let world = Arc::clone(world);
-        async move { world.op(watch("a", version, 60_000)).await }
-    });
-    tokio::task::yield_now().await;
-    happens.await;
-    let reply = soon(watcher).await.expect("it does not panic").expect("it is told");
-    text(&value(reply))
-}
-
-pub(crate) async fn a_watch_waits_for_a_change<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    let first = world.set("a", "1").await;
-    let told = while_watched(&world, first.version, async { drop(world.set("a", "2").await) }).await;
-    assert_eq!(told.as_deref(), Some("2"));
-    assert_eq!(while_watched(&world, 0, async {}).await.as_deref(), Some("2"));
-}
-
-pub(crate) async fn a_watch_hears_of_a_delete<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    let first = world.set("a", "1").await;
-    assert_eq!(while_watched(&world, first.version, async { drop(world.op(delete("a")).await) }).await, None);
-}
-
-pub(crate) async fn a_watch_does_not_mind_other_keys<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    let first = world.set("a", "1").await;
-    world.set("b", "1").await;
-    let told = while_watched(&world, first.version, async {
-        for _ in 0..5 {
-            world.set("b", "2").await;
-        }
-        world.set("a", "3").await;
-    });
-    assert_eq!(told.await.as_deref(), Some("3"));
-}
-
-pub(crate) async fn a_watch_ends_with_its_time<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    let failure = soon(world.op(watch("a", 0, 30))).await.expect_err("nothing happens");
-    assert_eq!(failure.code, "timeout");
-    assert!(failure.message.contains("`a`") && failure.message.contains("30 ms"), "{failure}");
-}
-
-pub(crate) async fn subscribers_are_told_of_every_change<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    let mut changes = world.store.subscribe(&world.name).await.expect("a subscription");
-    world.set("a", "\"ü x\"").await;
-    let _ = done(&world, add("n", "2")).await;
-    let _ = done(&world, append("l", "1")).await;
-    let _ = done(&world, delete("a")).await;
-    let mut told = Vec::new();
-    for _ in 0..4 {
-        let change = soon(changes.recv()).await.expect("a change");
-        let value = change.value.map(|value| String::from_utf8_lossy(&value).into_owned());
-        assert_eq!(change.namespace, world.name);
-        told.push((change.key, change.version > 0, value));
-    }
-    let told: Vec<_> = told.iter().map(|(key, there, value)| (key.as_str(), *there, value.as_deref())).collect();
-    assert_eq!(
-        told,
-        [("a", true, Some("\"ü x\"")), ("n", true, Some("2")), ("l", true, Some("[1]")), ("a", false, None)]
-    );
-}
-
-pub(crate) async fn namespaces_are_told_of_with_their_sizes<S: SharedMemory + Clone>(world: Arc<World<S>>) {
-    world.set("ab", "123").await;
-    world.set("c", "[]").await;
-    world.set_for("gone", "1", Some(20)).await;
-    world.pass(21).await;
-    let MemoryFound::Namespaces(found) = world.look(MemoryQuestion::Namespaces).await else { panic!("namespaces") };
-    let own = found.iter().find(|namespace| namespace.name == world.name).expect("it is there");
-    assert_eq!((own.keys, own.bytes, own.locked_by), (2, 8, None));
-    let reply = world.look(MemoryQuestion::Call(MemoryCall {
-        namespace: world.name.clone(),
-        op: MemoryOp::Get { key: "c".to_owned() },
-        lock: None,
-    }));
-    let MemoryFound::Reply(MemoryReply::Value(item)) = reply.await else { panic!("a value") };
-    assert_eq!(text(&item).as_deref(), Some("[]"));
 }

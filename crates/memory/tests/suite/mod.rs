@@ -1,10 +1,12 @@
 //! What both stores have to do, case by case. `embedded.rs` and `redis.rs` run each as a test of its own.
 
+pub(crate) mod bounds;
 pub(crate) mod channels;
 pub(crate) mod keys;
 pub(crate) mod locks;
 pub(crate) mod together;
 pub(crate) mod tokens;
+pub(crate) mod watching;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -181,14 +183,15 @@ macro_rules! for_each_case {
                 only_to_numbers_is_added, large_numbers_stay_exact, sums_that_do_not_fit_are_refused,
                 floats_are_added, elements_are_appended, an_append_begins_with_an_empty_list,
                 only_to_lists_is_appended, compare_and_set_creates, compare_and_set_replaces,
-                compare_and_set_refuses_another_version, a_key_lives_as_long_as_it_was_told, a_set_without_ttl_is_for_ever,
+                compare_and_set_refuses_another_version, keys_are_listed_in_order, keys_are_listed_by_prefix,
+                keys_are_listed_page_by_page, namespaces_do_not_see_each_other;
+            bounds: a_key_lives_as_long_as_it_was_told, a_set_without_ttl_is_for_ever,
                 adding_and_appending_keep_what_time_a_key_has, adding_may_begin_the_time_anew,
-                a_ttl_of_nothing_is_refused, keys_are_listed_in_order, keys_are_listed_by_prefix,
-                keys_are_listed_page_by_page, what_has_expired_is_not_listed, namespaces_do_not_see_each_other,
-                too_many_keys_are_refused, too_many_bytes_are_refused, a_value_may_be_too_large,
-                what_grows_may_become_too_large, what_is_deleted_gives_room, what_has_expired_gives_room,
-                a_refused_write_changes_nothing, a_smaller_value_is_taken_although_the_namespace_is_full,
-                a_watch_is_answered_at_once_if_the_version_is_another, a_watch_waits_for_a_change,
+                a_ttl_of_nothing_is_refused, what_has_expired_is_not_listed, too_many_keys_are_refused,
+                too_many_bytes_are_refused, a_value_may_be_too_large, what_grows_may_become_too_large,
+                what_is_deleted_gives_room, what_has_expired_gives_room, a_refused_write_changes_nothing,
+                a_smaller_value_is_taken_although_the_namespace_is_full;
+            watching: a_watch_is_answered_at_once_if_the_version_is_another, a_watch_waits_for_a_change,
                 a_watch_hears_of_a_delete, a_watch_does_not_mind_other_keys, a_watch_ends_with_its_time,
                 subscribers_are_told_of_every_change, namespaces_are_told_of_with_their_sizes;
             locks: a_lock_is_had_by_one_run, a_lock_is_had_again_by_the_same_run, a_lock_is_waited_for,

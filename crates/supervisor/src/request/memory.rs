@@ -3,7 +3,7 @@
 use runlet_memory::SharedMemory;
 use runlet_proto::control::{RefusalKind, Reply};
 use runlet_proto::failure::Failure;
-use runlet_proto::memory::{MemoryChange, MemoryFound, MemoryQuestion};
+use runlet_proto::memory::{MemoryChange, MemoryFound, MemoryQuestion, MemoryWatch};
 use tokio::sync::broadcast;
 
 use crate::core::{Core, Pending};
@@ -62,7 +62,8 @@ impl Core {
     }
 
     /// Tells of every change of a namespace from now on.
-    pub(crate) fn watch_memory(&mut self, from: RequestId, namespace: String, prefix: String) {
+    pub(crate) fn watch_memory(&mut self, from: RequestId, watch: MemoryWatch) {
+        let MemoryWatch { namespace, prefix } = watch;
         let (loop_queue, store) = (self.loop_queue.clone(), self.store.clone());
         let task = tokio::spawn(async move {
             let subscribed = match store {

@@ -46,7 +46,7 @@ impl Core {
             Request::Retry(retry) => self.retry(from, retry),
             Request::Metrics => self.tell_metrics(from),
             Request::Memory(question) => self.memory(from, question),
-            Request::WatchMemory { namespace, prefix } => self.watch_memory(from, namespace, prefix),
+            Request::WatchMemory(watch) => self.watch_memory(from, watch),
             Request::Overdue { id, after_ms } => self.overdue(RequestId { id, ..from }, after_ms),
         }
     }
