@@ -40,6 +40,8 @@ pub enum Resume {
     Start,
     /// A call was answered.
     Answer(CallId, Answer),
+    /// Several were: what goes on between two of them is done once.
+    Answers(Vec<(CallId, Answer)>),
 }
 
 /// Where the execution stopped.
@@ -119,6 +121,11 @@ pub(crate) enum Pass {
     Done(Output),
 }
 
+/// An answer came to a call that was not made.
+pub(crate) fn not_made(id: CallId) -> Failure {
+    Failure::workflow("internal", format!("an answer came to call {}, which was not made", id.0))
+}
+
 /// What an attempt returns that was told to stop; nobody sees it.
 pub(crate) fn cancelled() -> Failure {
     Failure { class: FailureClass::Stopped, ..Failure::workflow("cancelled", "the attempt was given up") }
@@ -167,6 +174,7 @@ impl Execution {
                 reply.body.len() <= BRIEF_BYTES_MAX || !self.subject.is_parsed(reply)
             }
             (_, Resume::Answer(_, answer)) => answer.carried_bytes() <= BRIEF_BYTES_MAX,
+            (_, Resume::Answers(_)) => false,
         };
         if is_brief { Weight::Brief } else { Weight::Compute }
     }
@@ -187,7 +195,8 @@ impl Execution {
     pub fn resume(&mut self, resume: Resume, calls: &mut dyn Calls) -> Step {
         let step = match resume {
             Resume::Start => self.start(calls),
-            Resume::Answer(id, answer) => self.answer(id, answer, calls),
+            Resume::Answer(id, answer) => self.answer(vec![(id, answer)], calls),
+            Resume::Answers(answers) => self.answer(answers, calls),
         };
         let step = step.unwrap_or_else(|failure| Step::Done(Err(failure)));
         if matches!(step, Step::Done(_)) {
@@ -229,19 +238,24 @@ impl Execution {
         })
     }
 
-    fn answer(&mut self, id: CallId, answer: Answer, calls: &mut dyn Calls) -> Result<Step, Failure> {
+    fn answer(&mut self, answers: Vec<(CallId, Answer)>, calls: &mut dyn Calls) -> Result<Step, Failure> {
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Waiting(asked) if id == CallId(0) => {
-                let output = self.subject.finish(asked, answer, calls)?;
-                Ok(Step::Done(Ok(Outcome::Completed(output))))
-            }
             State::Each(mut each) => {
-                let progress = each.answer(id, answer, &self.subject, self.scope.as_ref(), calls)?;
+                for (id, answer) in answers {
+                    each.take(id, answer, &self.subject, calls)?;
+                }
+                let progress = each.launch(&self.subject, self.scope.as_ref(), calls)?;
                 Ok(self.follow(each, progress))
             }
-            State::New | State::Waiting(_) | State::Ended => {
-                Err(Failure::workflow("internal", format!("an answer came to call {}, which was not made", id.0)))
-            }
+            State::Waiting(asked) => match <[_; 1]>::try_from(answers) {
+                Ok([(CallId(0), answer)]) => {
+                    let output = self.subject.finish(asked, answer, calls)?;
+                    Ok(Step::Done(Ok(Outcome::Completed(output))))
+                }
+                Ok([(id, _)]) => Err(not_made(id)),
+                Err(_) => Err(Failure::workflow("internal", "several answers came to one call")),
+            },
+            State::New | State::Ended => Err(not_made(answers.first().map_or(CallId(0), |(id, _)| *id))),
         }
     }
 

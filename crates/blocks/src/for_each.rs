@@ -10,7 +10,7 @@ use runlet_workflow::template::Scope;
 use serde_json::Value;
 
 use crate::calls::Calls;
-use crate::execution::{Asked, CallId, Pass, Subject, cancelled};
+use crate::execution::{Asked, CallId, Pass, Subject, cancelled, not_made};
 use crate::limits::{FOR_EACH_ITEMS_MAX, FOR_EACH_OUTPUT_BYTES_MAX};
 use crate::output::Output;
 
@@ -102,21 +102,17 @@ impl ForEach {
         Ok(Progress::Done(Output::json(Value::Array(std::mem::take(&mut self.outputs)))))
     }
 
-    /// Ends the pass that waited for this answer, and begins the next.
-    pub(crate) fn answer(
+    /// Ends the pass that waited for this answer; [`Self::launch`] begins the next.
+    pub(crate) fn take(
         &mut self,
         id: CallId,
         answer: Answer,
         subject: &Subject,
-        scope: Option<&Scope>,
         calls: &mut dyn Calls,
-    ) -> Result<Progress, Failure> {
-        let Some((index, asked)) = self.waiting.remove(&id) else {
-            return Err(Failure::workflow("internal", format!("an answer came to call {}, which was not made", id.0)));
-        };
+    ) -> Result<(), Failure> {
+        let (index, asked) = self.waiting.remove(&id).ok_or_else(|| not_made(id))?;
         let output = subject.finish(asked, answer, calls).map_err(|failure| of_element(index, failure))?;
-        self.store(index, output)?;
-        self.launch(subject, scope, calls)
+        self.store(index, output)
     }
 
     fn store(&mut self, index: usize, output: Output) -> Result<(), Failure> {

@@ -190,8 +190,12 @@ impl Core {
                 active.computing = true;
                 return self.answer_worker(id, call, answer);
             }
-            if let Some(active) = self.attempts.remove(&id) {
-                self.resume(id, active, Resume::Answer(call, answer));
+            if let Some(mut active) = self.attempts.remove(&id) {
+                let resume = match active.answers.is_empty() {
+                    true => Resume::Answer(call, answer),
+                    false => Resume::Answers(std::iter::once((call, answer)).chain(active.answers.drain(..)).collect()),
+                };
+                self.resume(id, active, resume);
             }
             return;
         }

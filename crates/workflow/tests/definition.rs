@@ -291,3 +291,28 @@ fn what_a_crash_is_to_mean_is_read() {
         assert!(parse("x.json", &text).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn dependencies_on_workflows_hold_first_blocks_back_and_leave_the_order_alone() {
+    let text = r#"{ "name": "nightly", "memory": ["a", "b:read"],
+        "dependencies": ["workflow:rates", { "workflow": "stock", "max_age": "1h", "start": false, "on_failure": "continue" }],
+        "blocks": [
+            { "type": "hook", "path": "a" },
+            { "id": "one", "type": "transform", "parameter": { "jq": "." } },
+            { "id": "two", "type": "transform", "dependencies": ["workflow:other"], "parameter": { "jq": "." } },
+            { "id": "three", "type": "transform", "dependencies": [], "parameter": { "jq": "." } }] }"#;
+    let definition = parse("x.json", text).unwrap();
+    let gates = |block: usize| definition.gates(block).map(|gate| gate.workflow.as_str()).collect::<Vec<_>>();
+    assert_eq!(gates(1), ["rates", "stock"]);
+    assert_eq!(
+        (gates(2), definition.blocks[2].dependencies.clone()),
+        (vec!["other"], vec![1]),
+        "after the block before it"
+    );
+    assert_eq!((gates(3), definition.blocks[3].dependencies.len()), (vec!["rates", "stock"], 0));
+    let stock = &definition.dependencies[1];
+    assert_eq!((stock.max_age.as_secs(), stock.start), (3_600, false));
+    assert_eq!(definition.dependencies[0].max_age.as_secs(), 24 * 3_600, "if it says nothing");
+    let may = |name, writes| definition.may_use(name, writes);
+    assert_eq!([may("a", true), may("b", false), may("b", true), may("c", false)], [true, true, false, false]);
+}

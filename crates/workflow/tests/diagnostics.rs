@@ -312,3 +312,34 @@ fn hooks_of_two_workflows_conflict_when_they_answer_the_same() {
     insta::assert_snapshot!(render(&found));
     assert!(hook_conflicts(&own, &others[1..3], "mine.json", mine).is_empty());
 }
+
+#[test]
+fn shared_memory_channels_and_dependencies() {
+    let documents = [
+        r#"{ "memory": ["Prices", "a:write", "a", "a:read", 1], "blocks": [{ "type": "response" }] }"#,
+        r#"{ "memory": "prices", "dependencies": ["rates", 1, "workflow:No", "workflow:a", { "workflow": "a" }], "blocks": [{ "type": "response" }] }"#,
+        r#"{ "name": "me", "dependencies": ["workflow:me", { "max_age": "0s" }, { "workflow": "a", "max_age": 5, "strat": true, "on_failure": "skip" }],
+  "blocks": [{ "type": "response", "dependencies": ["workflow:me", "workflow:a", "nobody"] }] }"#,
+        // Which namespace, and whether it may be written.
+        r#"{ "memory": ["prices", "jobs:read"], "blocks": [
+  { "type": "memory", "parameter": { "op": "get", "namespace": "price", "key": "a" } },
+  { "type": "memory", "parameter": { "op": "get", "key": "a" } },
+  { "type": "memory", "parameter": { "op": "set", "namespace": "jobs", "key": "a" } },
+  { "type": "memory", "parameter": { "op": "list", "namespace": "jobs" } }] }"#,
+        r#"[{ "type": "memory", "parameter": { "op": "get", "namespace": "prices", "key": "a" } }, { "type": "memory" }]"#,
+        // Each operation has its own fields.
+        r#"{ "memory": ["m"], "blocks": [
+  { "type": "memory", "parameter": { "op": "put", "key": "a" } },
+  { "type": "memory", "parameter": { "op": "get", "key": "a", "value": 1, "ttl": "1s", "version": 1, "prefix": "x", "limit": 5, "timeout": "1s" } },
+  { "type": "memory", "parameter": { "op": "set", "ttl": 5, "default": 1 } },
+  { "type": "memory", "parameter": { "op": "set", "key": "", "vaule": 1 } },
+  { "type": "memory", "parameter": { "op": "compare-and-set", "key": "a", "value": 1 } },
+  { "type": "memory", "parameter": { "op": "compare-and-set", "key": "a", "version": -1 } },
+  { "type": "memory", "parameter": { "op": "list", "key": "a", "limit": 5000 } },
+  { "type": "memory", "parameter": { "op": "unlock", "lock": { "ttl": "2h", "time": "1s" } } },
+  { "type": "memory", "parameter": { "op": "get", "key": "{{ blocks.nobody.output }}", "lock": "30s" } }] }"#,
+        r#"[{ "type": "send", "parameter": { "channel": "Bad Name" } }, { "type": "send", "parameter": { "mesage": 1 } },
+  { "type": "receive", "parameter": { "channel": "c", "timeout": 5, "acknowledge": "never", "deliveries": 0 } }, { "type": "receive" }]"#,
+    ];
+    insta::assert_snapshot!(report(&documents));
+}

@@ -234,9 +234,13 @@ impl Memory {
         });
         let Some((word, range, path)) = word else {
             config.missing("op", &format!("one of {}", suggest::list(OP_WORDS)), report);
+            leave_the_rest(config, report);
             return None;
         };
-        let word = word?;
+        let Some(word) = word else {
+            leave_the_rest(config, report);
+            return None;
+        };
         refuse_others(config, word, report);
         let op = op(config, word, report);
         let namespace = match config.take("namespace", report) {
@@ -257,6 +261,13 @@ impl Memory {
             report.add_at(finding, range, path);
         }
         Some(Self { namespace, op, lock, detail })
+    }
+}
+
+/// Of which operation the other fields are, nobody knows: nothing is said about them.
+fn leave_the_rest(config: &Config<'_, '_>, report: &mut Report<'_>) {
+    for field in KIND.fields {
+        config.take(field.name, report);
     }
 }
 
