@@ -54,6 +54,27 @@ impl Shares {
     }
 }
 
+impl Of {
+    /// Notes one thing, in the server's words.
+    fn note(&mut self, what: &str) {
+        let mut words = what.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("message"), Some(channel), Some(id)) => {
+                if let Ok(id) = id.parse() {
+                    self.messages.insert((channel.to_owned(), id));
+                }
+            }
+            (Some("lock"), Some(namespace), None) => {
+                self.locks.insert(namespace.to_owned());
+            }
+            (Some("answer"), Some(key), None) => {
+                self.answers.insert(key.to_owned());
+            }
+            (_, _, _) => {}
+        }
+    }
+}
+
 /// Renews leases for as long as the store lives.
 pub(super) fn keep_renewing(store: &RedisStore) {
     let (shared, every): (_, Duration) = (Arc::downgrade(&store.shared), store.shared.tuning.lease / 3);
@@ -78,18 +99,28 @@ impl RedisStore {
     /// A run that an earlier supervisor began goes on here: what it has is renewed and released as if this one had taken it.
     pub fn adopt(&self, run: RunId) {
         let store = self.clone();
+        self.shared.shares.of(run, |_| {});
         tokio::spawn(async move {
-            let had: Result<Vec<String>, Failure> = store.run_command(redis::cmd("SMEMBERS").arg(key_of(run))).await;
-            match had {
-                Ok(had) => had.iter().for_each(|what| store.note(run, what)),
+            match store.known_of(run).await {
+                // It may have ended meanwhile; then it has been released.
+                Ok(had) => {
+                    if let Some(of) = store.shared.shares.lock().get_mut(&run) {
+                        had.iter().for_each(|what| of.note(what));
+                    }
+                }
                 Err(failure) => tracing::warn!(%run, "what it has in shared memory is not known: {failure}"),
             }
         });
     }
 
+    /// What the server knows that a run has.
+    async fn known_of(&self, run: RunId) -> Result<Vec<String>, Failure> {
+        self.run_command(redis::cmd("SMEMBERS").arg(key_of(run))).await
+    }
+
     /// Notes what a run has, here and at the server.
     pub(super) async fn note_share(&self, run: RunId, what: String) -> Result<(), Failure> {
-        self.note(run, &what);
+        self.shared.shares.of(run, |of| of.note(&what));
         let mut pipeline = redis::pipe();
         pipeline.cmd("SADD").arg(key_of(run)).arg(what).ignore();
         pipeline
@@ -100,23 +131,12 @@ impl RedisStore {
         self.run_pipeline::<()>(&pipeline).await
     }
 
-    fn note(&self, run: RunId, what: &str) {
-        let mut words = what.split(' ');
-        self.shared.shares.of(run, |of| match (words.next(), words.next(), words.next()) {
-            (Some("message"), Some(channel), Some(id)) => {
-                if let Ok(id) = id.parse() {
-                    of.messages.insert((channel.to_owned(), id));
-                }
-            }
-            (Some("lock"), Some(namespace), None) => drop(of.locks.insert(namespace.to_owned())),
-            (Some("answer"), Some(key), None) => drop(of.answers.insert(key.to_owned())),
-            (_, _, _) => {}
-        });
-    }
-
     pub(super) async fn do_release(&self, run: RunId, verdict: Verdict) -> Result<(), Failure> {
         let of = self.shared.shares.lock().remove(&run);
-        let Some(Of { messages, locks, answers }) = of else { return Ok(()) };
+        let Some(mut of) = of else { return Ok(()) };
+        // An earlier supervisor may have taken some of it, and not all of that is known here yet.
+        self.known_of(run).await?.iter().for_each(|what| of.note(what));
+        let Of { messages, locks, answers } = of;
         for (channel, id) in messages {
             self.do_settle(&channel, id, run, verdict.clone()).await?;
         }
