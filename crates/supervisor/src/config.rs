@@ -81,13 +81,28 @@ impl Memory {
     /// In the supervisor itself, kept by its journal.
     pub const EMBEDDED: &str = "embedded:";
 
-    /// The address without what is secret in it.
+    /// The address without what is secret in it. One that is written wrong loses rather too much.
     #[must_use]
     pub fn shown_url(&self) -> String {
-        let Some((scheme, rest)) = self.url.split_once("://") else { return self.url.clone() };
-        let Some((credentials, host)) = rest.rsplit_once('@') else { return self.url.clone() };
-        let user = credentials.split(':').next().unwrap_or_default();
-        format!("{scheme}://{user}:***@{host}")
+        let (scheme, rest) = match self.url.split_once("://") {
+            Some((scheme, rest)) => (format!("{scheme}://"), rest),
+            None => (String::new(), self.url.as_str()),
+        };
+        let (user, place) = match rest.rsplit_once('@') {
+            // Without a scheme it is not known what of it is the user.
+            Some((_, place)) if scheme.is_empty() => ("***@".to_owned(), place),
+            Some((credentials, place)) => {
+                let user = credentials.split([':', '/', '?']).next().unwrap_or_default();
+                // After a question mark an `@` may stand in the password itself.
+                (format!("{user}:***@"), if credentials.contains('?') { "***" } else { place })
+            }
+            None => (String::new(), rest),
+        };
+        // The address of a socket has its password among the parameters: `unix:///run/redis.sock?pass=…`.
+        match place.split_once('?') {
+            Some((place, _)) => format!("{scheme}{user}{place}?***"),
+            None => format!("{scheme}{user}{place}"),
+        }
     }
 
     /// What is wrong with it, if anything.
@@ -99,7 +114,11 @@ impl Memory {
         if self.url == Self::EMBEDDED || known.iter().any(|scheme| self.url.starts_with(scheme)) {
             return Ok(());
         }
-        let scheme = self.url.split_once(':').map_or("none", |(scheme, _)| scheme);
+        let scheme = match self.url.split_once(':') {
+            Some((scheme, rest)) if rest.is_empty() || rest.starts_with("//") => scheme,
+            // What else stands before a colon may be a part of a password.
+            Some(_) | None => "none",
+        };
         Err(format!(
             "the scheme of `memory.url` is {scheme}; it is `{}`, `redis://host:port` or `rediss://host:port`",
             Self::EMBEDDED
@@ -152,5 +171,42 @@ impl Config {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.state.join("control.sock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(url: &str) -> Memory {
+        Memory { url: url.to_owned(), ..Memory::default() }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("embedded:", "embedded:"),
+            ("redis://host:6379/1", "redis://host:6379/1"),
+            ("redis://u:secret@host", "redis://u:***@host"),
+            ("rediss://:secret@host:1/0", "rediss://:***@host:1/0"),
+            ("redis://u:se/cr@et@host", "redis://u:***@host"),
+            ("redis://u:se?cret@host", "redis://u:***@***"),
+            ("unix:///run/r.sock?user=u&pass=secret", "unix:///run/r.sock?***"),
+            ("redis+unix:///run/r.sock?pass=sec@ret", "redis+unix://:***@***"),
+            ("redis://u:secret@host/0?protocol=resp3", "redis://u:***@host/0?***"),
+            ("u:secret@host", "***@host"),
+        ] {
+            assert_eq!(at(url).shown_url(), shown, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_that_is_not_known_is_refused_by_its_name_and_without_the_password() {
+        for (url, scheme) in [("rdis://u:secret@host", "rdis"), ("embeded:", "embeded"), ("secret@host:6379", "none")] {
+            let error = at(url).check().expect_err(url);
+            assert!(error.starts_with(&format!("the scheme of `memory.url` is {scheme};")), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        assert_eq!(at("redis://u:secret@host").check(), Ok(()));
     }
 }

@@ -10,7 +10,7 @@ use runlet_supervisor::config::Memory;
 use serde_json::{Map, Value, json};
 
 use super::options::{is_for_both, is_list};
-use super::{File, SECTIONS, Section, command};
+use super::{File, SECTIONS, Section, command, matches_of};
 use crate::args::MEMORY_URL;
 use crate::command::CommandError;
 use crate::paths;
@@ -154,7 +154,7 @@ impl Effective {
 }
 
 /// An address as it may be shown.
-fn without_password(url: String) -> String {
+pub(super) fn without_password(url: String) -> String {
     Memory { url, ..Memory::default() }.shown_url()
 }
 
@@ -171,7 +171,7 @@ fn matches(file: Option<&File>, line: &[OsString]) -> Result<Option<ArgMatches>,
         return Ok(None);
     }
     let words = [OsString::from("runlet")].into_iter().chain(line.iter().cloned());
-    let matches = command(file).try_get_matches_from(words).map_err(|error| CommandError::Usage {
+    let matches = matches_of(command(file), words).map_err(|error| CommandError::Usage {
         message: error.to_string().trim().trim_start_matches("error: ").to_owned(),
         help: Some("behind `--` stands a command line as it would be typed: -- supervisor --drain 5s".to_owned()),
     })?;

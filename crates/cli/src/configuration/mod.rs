@@ -14,11 +14,12 @@ mod options;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
-use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 use nix::unistd::geteuid;
 
-use crate::args::Cli;
+use crate::args::{Cli, MEMORY_URL};
 use crate::command::CommandError;
 use crate::paths;
 
@@ -52,8 +53,23 @@ pub(crate) fn parse_again(words: &[OsString]) -> Result<Cli, String> {
     }
 }
 
+/// Reads words by the command line's definition. The error repeats what is refused, and that may be the address of shared
+/// memory with a password in it: it is told without.
+fn matches_of(command: Command, words: impl IntoIterator<Item = OsString>) -> Result<ArgMatches, clap::Error> {
+    command.try_get_matches_from(words).map_err(|mut error| {
+        let option = format!("--{MEMORY_URL} ");
+        let of_url =
+            matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(arg)) if arg.starts_with(&option));
+        if let (true, Some(ContextValue::String(url))) = (of_url, error.get(ContextKind::InvalidValue)) {
+            let shown = effective::without_password(url.clone());
+            error.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+        }
+        error
+    })
+}
+
 fn try_parse(words: &[OsString]) -> Result<Result<Cli, clap::Error>, CommandError> {
-    let first = match command(None).try_get_matches_from(words) {
+    let first = match matches_of(command(None), words.iter().cloned()) {
         Ok(matches) => matches,
         Err(error) => return Ok(Err(error)),
     };
@@ -62,7 +78,7 @@ fn try_parse(words: &[OsString]) -> Result<Result<Cli, clap::Error>, CommandErro
         Some(_) | None => None,
     };
     let matches = match &file {
-        Some(file) => command(Some(file)).try_get_matches_from(words),
+        Some(file) => matches_of(command(Some(file)), words.iter().cloned()),
         None => Ok(first),
     };
     Ok(matches.and_then(|matches| {
@@ -117,4 +133,23 @@ fn default_file() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))?;
     Some(folder.join("runlet/runlet.toml"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_address_of_shared_memory_is_told_without_its_password() {
+        let line = ["supervisor", "--memory-url", "rdis://u:secret@host"].map(OsString::from);
+        let words: Vec<_> = [OsString::from("runlet")].into_iter().chain(line.iter().cloned()).collect();
+        let told = [
+            parse_again(&words).expect_err("there is no such scheme"),
+            effective::Effective::of(Some(&PathBuf::from("/dev/null")), &line).expect_err("nor here").to_string(),
+        ];
+        for error in told {
+            assert!(error.contains("rdis://u:***@host") && error.contains("`redis://host:port`"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
 }
