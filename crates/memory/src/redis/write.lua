@@ -12,21 +12,30 @@ if kept_ms > 0 then
     if answer then return {'again', answer} end
 end
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-
--- The values of these are gone already, by their own expiry.
-local over = redis.call('ZRANGEBYSCORE', expiries, '-inf', now, 'LIMIT', 0, 100)
-for _, name in ipairs(over) do
-    local size = redis.call('HGET', sizes, name)
-    if size then
-        redis.call('HDEL', sizes, name)
-        redis.call('ZREM', keys, name)
-        redis.call('HINCRBY', totals, 'bytes', -tonumber(size))
-    end
-    redis.call('ZREM', expiries, name)
+-- Only where it is needed: a call of the server costs more than all the rest.
+local function now_ms()
+    local time = redis.call('TIME')
+    return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
-if op == 'sweep' then return {'ok', false} end
+
+-- Takes out of the totals what has expired: the values are gone already, by their own expiry. How many there were.
+local function sweep()
+    local over = redis.call('ZRANGEBYSCORE', expiries, '-inf', now_ms(), 'LIMIT', 0, 1000)
+    for _, name in ipairs(over) do
+        local size = redis.call('HGET', sizes, name)
+        if size then
+            redis.call('HDEL', sizes, name)
+            redis.call('ZREM', keys, name)
+            redis.call('HINCRBY', totals, 'bytes', -tonumber(size))
+        end
+        redis.call('ZREM', expiries, name)
+    end
+    return #over
+end
+if op == 'sweep' then
+    sweep()
+    return {'ok', false}
+end
 
 local packed = redis.call('GET', value_key)
 local version, expiry, old = '0', '0', false
@@ -76,31 +85,40 @@ elseif op == 'append' then
 end
 if #value > tonumber(ARGV[8]) then return {'large', #value} end
 
+-- What is counted for a key: what is there, or what expired and was not swept yet.
 local size = #key + #value
-local old_size = tonumber(redis.call('HGET', sizes, key) or -1)
-local bytes = tonumber(redis.call('HGET', totals, 'bytes') or 0)
-if old_size < 0 then
-    if redis.call('ZCARD', keys) >= tonumber(ARGV[6]) then return {'keys'} end
-    old_size = 0
-    redis.call('ZADD', keys, 0, key)
+local counted = packed and (#key + #old) or tonumber(redis.call('HGET', sizes, key) or -1)
+local is_new = counted < 0
+if is_new then counted = 0 end
+if is_new and redis.call('ZCARD', keys) >= tonumber(ARGV[6]) then
+    if sweep() == 0 or redis.call('ZCARD', keys) >= tonumber(ARGV[6]) then return {'keys'} end
 end
-local total = bytes - old_size + size
-if total > tonumber(ARGV[7]) and total > bytes then
-    if old_size == 0 then redis.call('ZREM', keys, key) end
-    return {'bytes', total}
+if size > counted then
+    local bytes = tonumber(redis.call('HGET', totals, 'bytes') or 0)
+    if bytes - counted + size > tonumber(ARGV[7]) and sweep() > 0 then
+        -- What was counted for this key may have been among it.
+        if not packed and not is_new then
+            is_new = not redis.call('HGET', sizes, key)
+            if is_new then counted = 0 end
+        end
+        bytes = tonumber(redis.call('HGET', totals, 'bytes') or 0)
+    end
+    if bytes - counted + size > tonumber(ARGV[7]) then return {'bytes', bytes - counted + size} end
 end
-if old_size ~= size then
+if is_new then redis.call('ZADD', keys, 0, key) end
+if counted ~= size then
     redis.call('HSET', sizes, key, size)
-    redis.call('HINCRBY', totals, 'bytes', size - old_size)
+    redis.call('HINCRBY', totals, 'bytes', size - counted)
 end
 version = string.format('%.0f', redis.call('HINCRBY', totals, 'version', 1))
+local had_expiry = expiry ~= '0' or not (packed or is_new)
 if ttl ~= 'keep' then
-    expiry = ttl == '' and '0' or string.format('%.0f', now + tonumber(ttl))
+    expiry = ttl == '' and '0' or string.format('%.0f', now_ms() + tonumber(ttl))
 end
 packed = version .. ' ' .. expiry .. ' ' .. value
 if expiry == '0' then
     redis.call('SET', value_key, packed)
-    if old_size > 0 then redis.call('ZREM', expiries, key) end
+    if had_expiry then redis.call('ZREM', expiries, key) end
 else
     redis.call('SET', value_key, packed, 'PXAT', expiry)
     redis.call('ZADD', expiries, expiry, key)
