@@ -5,6 +5,7 @@
 mod check;
 mod embedded;
 mod failure;
+mod json;
 pub mod limits;
 mod name;
 mod redis;

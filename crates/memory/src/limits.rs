@@ -11,6 +11,10 @@ pub const LIST_ITEMS_MAX: usize = 1_000;
 /// Bytes of keys and values in one listing: an answer has to fit into a frame (16 MiB).
 pub const LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Levels of lists and objects in a value or message: a JSON reader gives up at 128, and an append and a block's output put
+/// some around it.
+pub const JSON_DEPTH_MAX: usize = 100;
+
 /// Longest time to live of a lock: who forgets to give one back must not keep others out for a day.
 pub const LOCK_TTL_MAX: Duration = Duration::from_hours(1);
 

@@ -2,23 +2,26 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use runlet_proto::failure::Failure;
-use serde::de::IgnoredAny;
 use serde_json::Number;
 
 use crate::failure;
+use crate::json;
 
 /// Whether a text is one JSON document of a size that may be stored.
 pub(crate) fn check(what: &str, text: &[u8], bytes_max: u64) -> Result<(), Failure> {
     if text.len() as u64 > bytes_max {
         return Err(failure::too_large(what, text.len(), bytes_max));
     }
-    let parsed = serde_json::from_slice::<IgnoredAny>(text);
-    parsed.map(drop).map_err(|error| failure::bad_value(format!("the {what} is not valid JSON: {error}")))
+    json::check(text).map_err(|error| failure::bad_value(format!("the {what} is not valid JSON: {error}")))
 }
 
 /// The sum of a stored number, 0 if there is none, and another. Integers stay integers; with a float it becomes one.
 pub(crate) fn add(key: &str, stored: Option<&[u8]>, number: &[u8]) -> Result<Bytes, Failure> {
-    let parse = |text: &[u8]| serde_json::from_slice::<Number>(text);
+    let parse = |text: &[u8]| match text.trim_ascii() {
+        // An integer by its looks, which the parser takes for a float.
+        b"-0" => Ok(Number::from(0)),
+        text => serde_json::from_slice::<Number>(text),
+    };
     let number = parse(number).map_err(|_| failure::bad_value("only a number can be added"))?;
     let stored = match stored {
         Some(text) => parse(text).map_err(|_| failure::not_a_number(key))?,
@@ -70,6 +73,7 @@ mod tests {
         assert_eq!(sum(Some("18446744073709551615"), "1"), Err("overflow".to_owned()));
         assert_eq!(sum(Some("-9223372036854775808"), "-1"), Err("overflow".to_owned()));
         assert_eq!(sum(Some("1"), "0.5"), Ok("1.5".to_owned()));
+        assert_eq!(sum(Some("-0"), "-0"), Ok("0".to_owned()));
         assert_eq!(sum(Some("1e308"), "1e308"), Err("overflow".to_owned()));
         assert_eq!(sum(Some("\"1\""), "1"), Err("not-a-number".to_owned()));
         assert_eq!(sum(Some("1"), "true"), Err("bad-value".to_owned()));

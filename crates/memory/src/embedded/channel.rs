@@ -62,15 +62,20 @@ impl Channel {
         if messages >= quota.messages_max || bytes > quota.message_bytes_max {
             return Err(failure::channel_full(name, messages, self.bytes));
         }
+        Ok(self.put(name, body, now_ms, stored))
+    }
+
+    /// Puts a message at the end; its number.
+    fn put(&mut self, name: &str, body: Bytes, now_ms: u64, stored: &mut Vec<Stored>) -> u64 {
         self.last += 1;
-        self.bytes = bytes;
+        self.bytes += body.len() as u64;
         let kept =
             Kept { body, sent_at_ms: now_ms, deliveries: 0, deliveries_max: 0, run: None, state: MessageState::Ready };
         stored.push(kept.stored(name, self.last, true));
         self.messages.insert(self.last, kept);
         self.ready.insert(self.last);
         self.line.tell_first();
-        Ok(self.last)
+        self.last
     }
 
     /// Delivers the first message to a run whose place in the line it is.
@@ -140,6 +145,13 @@ impl Channel {
         Some(kept.body)
     }
 
+    /// Puts a dead message at the end, as a new one. It had its room before, so no bound can refuse it and lose it.
+    pub(super) fn revive(&mut self, name: &str, id: u64, now_ms: u64, stored: &mut Vec<Stored>) -> bool {
+        let Some(body) = self.bury(name, id, stored) else { return false };
+        self.put(name, body, now_ms, stored);
+        true
+    }
+
     /// What waits for a receiver, or is dead, the oldest first.
     pub(super) fn look(&self, name: &str, dead: bool, limit: u32) -> Vec<MessageSummary> {
         let ids = if dead { &self.dead } else { &self.ready };
@@ -179,6 +191,11 @@ impl Channel {
             .iter()
             .filter(|(_, kept)| kept.state == MessageState::Delivered)
             .filter_map(|(id, kept)| Some((*id, kept.run?)))
+    }
+
+    /// Whether nothing was ever in it and nobody waits for it.
+    pub(super) fn is_unused(&self) -> bool {
+        self.last == 0 && self.line.len() == 0
     }
 
     /// Whether nobody would miss it in a listing.

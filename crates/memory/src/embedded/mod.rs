@@ -4,6 +4,7 @@
 //! What has changed is handed over in its order ([`Embedded::take_changes`]) to whoever keeps it, which is the supervisor's
 //! journal.
 
+mod answers;
 mod channel;
 mod line;
 mod space;
@@ -222,9 +223,15 @@ impl SharedMemory for Embedded {
             return reply;
         }
         match (&call.op, call.lock) {
-            (MemoryOp::Watch { key, timeout_ms, .. }, _) => {
+            (MemoryOp::Watch { key, timeout_ms, .. }, lock) => {
                 let (key, timeout_ms) = (key.clone(), *timeout_ms);
-                self.watch(call, by, &key, timeout_ms).await
+                if let Some(wish) = lock {
+                    // The lock first, in its own line; the change is waited for only with it.
+                    let op = MemoryOp::Get { key: key.clone() };
+                    let locking = MemoryCall { namespace: call.namespace.clone(), op, lock };
+                    self.memory_with_lock(locking, by, wish).await?;
+                }
+                self.watch(MemoryCall { lock: None, ..call }, by, &key, timeout_ms).await
             }
             (_, Some(wish)) => self.memory_with_lock(call, by, wish).await,
             (_, None) => Err(failure::internal("it waits for nothing")),

@@ -65,6 +65,14 @@ impl Space {
         self.keys.len()
     }
 
+    /// Whether nothing was ever in it, and nobody has its lock, waits for it or watches it.
+    pub(super) fn is_unused(&self) -> bool {
+        let Lock { holder, lost, line } = &self.lock;
+        let is_watched = self.changes.as_ref().is_some_and(|changes| changes.receiver_count() > 0);
+        let is_locked = holder.is_some() || !lost.is_empty() || line.len() > 0;
+        self.version == 0 && self.keys.is_empty() && self.watched.is_empty() && !is_locked && !is_watched
+    }
+
     /// Takes up a key as it was stored.
     pub(super) fn restore(&mut self, key: String, value: Bytes, version: u64, expires_at_ms: Option<u64>) {
         self.version = self.version.max(version);

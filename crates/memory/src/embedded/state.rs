@@ -13,9 +13,10 @@ use runlet_proto::memory::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::answers::Answers;
 use super::channel::Channel;
 use super::space::{Scene, Space};
-use crate::limits::{ANSWERS_PER_RUN_MAX, CHANNELS_MAX, NAMESPACES_MAX};
+use crate::limits::{CHANNELS_MAX, NAMESPACES_MAX};
 use crate::store::{By, Quota, Token, Verdict};
 use crate::{check, failure};
 
@@ -38,7 +39,7 @@ struct Shares {
     /// Namespaces whose lock it lost.
     lost: BTreeSet<String>,
     messages: BTreeSet<(String, u64)>,
-    answers: BTreeMap<Token, Bytes>,
+    answers: Answers,
 }
 
 /// What is remembered of a call that must not be done twice.
@@ -85,7 +86,7 @@ impl State {
             }
         }
         for StoredAnswer { run, block, retries, call, answer } in answers {
-            state.runs.entry(run).or_default().answers.insert(Token { block, retries, call }, answer);
+            state.runs.entry(run).or_default().answers.note(Token { block, retries, call }, answer);
         }
         state
     }
@@ -106,8 +107,13 @@ impl State {
         if let Some(Answered::Memory(reply)) = self.answered(by).filter(|_| call.op.has_effect()) {
             return Some(Ok(reply));
         }
-        if let Err(failure) = self.space(&call.namespace) {
-            return Some(Err(failure));
+        if call.op.writes() || call.lock.is_some() {
+            if let Err(failure) = self.space(&call.namespace) {
+                return Some(Err(failure));
+            }
+        } else if !self.spaces.contains_key(&call.namespace) {
+            // Reading makes none.
+            return nothing(&call.op);
         }
         if let (Some(wish), Some(run)) = (call.lock, by.run) {
             match self.lock(&call.namespace, run, wish, place, now_ms) {
@@ -139,6 +145,10 @@ impl State {
     fn space(&mut self, name: &str) -> Result<&mut Space, Failure> {
         if !self.spaces.contains_key(name) {
             if self.spaces.len() >= NAMESPACES_MAX {
+                // Those that were only locked, watched or refused something do not count.
+                self.spaces.retain(|_, space| !space.is_unused());
+            }
+            if self.spaces.len() >= NAMESPACES_MAX {
                 return Err(failure::too_many("namespaces", NAMESPACES_MAX));
             }
             self.spaces.insert(name.to_owned(), Space::default());
@@ -148,6 +158,10 @@ impl State {
 
     fn channel(&mut self, name: &str) -> Result<&mut Channel, Failure> {
         if !self.channels.contains_key(name) {
+            if self.channels.len() >= CHANNELS_MAX {
+                // Those that were only waited for do not count.
+                self.channels.retain(|_, channel| !channel.is_unused());
+            }
             if self.channels.len() >= CHANNELS_MAX {
                 return Err(failure::too_many("channels", CHANNELS_MAX));
             }
@@ -234,9 +248,7 @@ impl State {
         {
             return Some(Ok(message));
         }
-        if let Err(failure) = self.channel(&call.channel) {
-            return Some(Err(failure));
-        }
+        // One that is not there has nothing yet: it is made when somebody waits for it or sends.
         let channel = self.channels.get_mut(&call.channel)?;
         let message = channel.receive(&call.channel, run, place, call.deliveries_max, &mut self.stored)?;
         self.runs.entry(run).or_default().messages.insert((call.channel.clone(), message.id));
@@ -274,7 +286,7 @@ impl State {
 
     /// What a call was answered that is made again.
     fn answered(&self, by: By) -> Option<Answered> {
-        let answer = self.runs.get(&by.run?)?.answers.get(&by.token?)?;
+        let answer = self.runs.get(&by.run?)?.answers.get(by.token?)?;
         codec::decode(answer).ok()
     }
 
@@ -286,11 +298,7 @@ impl State {
             return;
         }
         let (answer, Token { block, retries, call }) = (Bytes::from(bytes), token);
-        let answers = &mut self.runs.entry(run).or_default().answers;
-        if answers.len() >= ANSWERS_PER_RUN_MAX {
-            answers.pop_first();
-        }
-        answers.insert(token, answer.clone());
+        self.runs.entry(run).or_default().answers.note(token, answer.clone());
         self.stored.push(Stored::Answered(StoredAnswer { run, block, retries, call, answer }));
     }
 
@@ -326,16 +334,16 @@ impl State {
                 Ok(MemoryFound::Messages(dead.take(limit as usize).collect()))
             }
             MemoryQuestion::Revive { channel, id } => {
-                let Some(body) = self.bury(&channel, id) else { return Ok(MemoryFound::Done(false)) };
-                self.send(SendCall { channel, message: body }, By::default(), now_ms)?;
-                Ok(MemoryFound::Done(true))
+                let found = self.channels.get_mut(&channel);
+                let done = found.is_some_and(|found| found.revive(&channel, id, now_ms, &mut self.stored));
+                Ok(MemoryFound::Done(done))
             }
-            MemoryQuestion::Bury { channel, id } => Ok(MemoryFound::Done(self.bury(&channel, id).is_some())),
+            MemoryQuestion::Bury { channel, id } => {
+                let found = self.channels.get_mut(&channel);
+                let body = found.and_then(|found| found.bury(&channel, id, &mut self.stored));
+                Ok(MemoryFound::Done(body.is_some()))
+            }
         }
-    }
-
-    fn bury(&mut self, channel: &str, id: u64) -> Option<Bytes> {
-        self.channels.get_mut(channel)?.bury(channel, id, &mut self.stored)
     }
 
     fn namespaces(&self, now_ms: u64) -> Vec<NamespaceSummary> {
@@ -359,5 +367,22 @@ impl State {
             space.expire(&mut scene);
         }
         self.spaces.values().filter_map(Space::next_expiry).min()
+    }
+}
+
+/// What is read of a namespace that is not there; `None`: it is waited for.
+fn nothing(op: &MemoryOp) -> Option<Result<MemoryReply, Failure>> {
+    match op {
+        MemoryOp::Watch { version: 0, .. } => None,
+        MemoryOp::List { .. } => Some(Ok(MemoryReply::Items { items: Vec::new(), more: false })),
+        MemoryOp::Watch { .. }
+        | MemoryOp::Get { .. }
+        | MemoryOp::Set { .. }
+        | MemoryOp::Delete { .. }
+        | MemoryOp::Add { .. }
+        | MemoryOp::Append { .. }
+        | MemoryOp::Take { .. }
+        | MemoryOp::CompareAndSet { .. }
+        | MemoryOp::Unlock => Some(Ok(MemoryReply::Value(None))),
     }
 }

@@ -262,3 +262,22 @@ pub(crate) async fn namespaces_do_not_see_each_other<S: SharedMemory + Clone>(wo
     assert_eq!(item.map(|item| item.version), Some(1));
     assert_eq!(world.get("a").await.as_deref(), Some("1"));
 }
+
+pub(crate) async fn what_no_reader_can_read_is_refused<S: SharedMemory + Clone>(world: Arc<World<S>>) {
+    let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    for json in [deep.as_bytes(), b"\"\xff\"", br#""\ud800""#, b"1e999"] {
+        assert!(serde_json::from_slice::<serde_json::Value>(json).is_err(), "{json:?}");
+        let value = bytes::Bytes::copy_from_slice(json);
+        let set = MemoryOp::Set { key: "k".to_owned(), value: value.clone(), ttl_ms: None };
+        assert_eq!(code(world.op(set).await), "bad-value", "{json:?}");
+        let append = MemoryOp::Append { key: "l".to_owned(), value, ttl_ms: None };
+        assert_eq!(code(world.op(append).await), "bad-value", "{json:?}");
+    }
+}
+
+pub(crate) async fn a_minus_before_zero_makes_no_float<S: SharedMemory + Clone>(world: Arc<World<S>>) {
+    world.set("n", "5").await;
+    assert_eq!(done(&world, add("n", "-0")).await.as_deref(), Some("5"));
+    world.set("n", "-0").await;
+    assert_eq!(done(&world, add("n", "1")).await.as_deref(), Some("1"));
+}

@@ -172,3 +172,20 @@ pub(crate) async fn a_lock_keeps_writers_apart<S: SharedMemory + Clone>(world: A
     }
     assert_eq!(world.get("n").await.as_deref(), Some("16"));
 }
+
+pub(crate) async fn a_watch_with_the_lock_waits_for_the_lock<S: SharedMemory + Clone>(world: Arc<World<S>>) {
+    let (one, two) = (world.run(), world.run());
+    assert_eq!(lock(&world, one, LONG, 10).await, Ok(()));
+    let watch = || MemoryOp::Watch { key: "k".to_owned(), version: 0, timeout_ms: 50_000 };
+    assert_eq!(code(world.locked(watch(), two, LONG, 30).await), "lock-timeout");
+    world.set("k", "1").await;
+    let waiting = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.locked(watch(), two, LONG, 50_000).await }
+    });
+    tokio::task::yield_now().await;
+    let _ = world.op_by(MemoryOp::Unlock, one).await;
+    let reply = soon(waiting).await.expect("it does not panic").expect("the lock is free");
+    assert_eq!(text(&value(reply)).as_deref(), Some("1"));
+    assert_eq!(holder(&world).await, Some(two));
+}

@@ -177,7 +177,7 @@ macro_rules! for_each_case {
         $each! {
             keys: a_key_is_read_as_it_was_written, a_key_that_is_not_there_is_nothing, a_later_set_replaces,
                 versions_only_grow_also_over_deletes, versions_of_one_namespace_come_from_one_counter,
-                every_kind_of_json_is_kept_as_it_was_written, what_is_no_json_is_refused, a_bad_namespace_is_refused,
+                every_kind_of_json_is_kept_as_it_was_written, what_is_no_json_is_refused, what_no_reader_can_read_is_refused, a_minus_before_zero_makes_no_float, a_bad_namespace_is_refused,
                 bad_keys_are_refused, keys_may_be_any_text, a_delete_need_not_find_anything, a_take_reads_and_removes,
                 a_take_of_nothing_is_nothing, numbers_are_added, a_sum_begins_at_zero, only_numbers_are_added,
                 only_to_numbers_is_added, large_numbers_stay_exact, sums_that_do_not_fit_are_refused,
@@ -198,7 +198,8 @@ macro_rules! for_each_case {
                 waiting_for_a_lock_ends_and_names_the_holder, a_lock_ends_with_its_time, who_lost_a_lock_is_told_once,
                 a_lock_is_given_back, a_run_that_ends_gives_its_locks_back, others_cannot_give_it_back,
                 without_the_lock_nothing_is_hindered, people_cannot_lock, locks_of_namespaces_are_apart,
-                who_gives_up_waiting_is_not_in_the_way, a_lock_keeps_writers_apart;
+                who_gives_up_waiting_is_not_in_the_way, a_lock_keeps_writers_apart,
+                a_watch_with_the_lock_waits_for_the_lock;
             channels: messages_come_in_their_order, a_message_is_received_once, a_receiver_waits,
                 a_receiver_waits_no_longer_than_it_said, what_is_acknowledged_is_gone, what_is_given_back_comes_first,
                 what_is_given_back_too_often_is_dead, the_dead_can_be_revived, the_dead_can_be_buried,
