@@ -173,6 +173,17 @@ pub(crate) async fn a_lock_keeps_writers_apart<S: SharedMemory + Clone>(world: A
     assert_eq!(world.get("n").await.as_deref(), Some("16"));
 }
 
+pub(crate) async fn who_unlocks_a_lock_it_lost_is_still_told<S: SharedMemory + Clone>(world: Arc<World<S>>) {
+    let (one, two) = (world.run(), world.run());
+    assert_eq!(lock(&world, one, 30, 10).await, Ok(()));
+    world.pass(31).await;
+    assert_eq!(lock(&world, two, LONG, 10).await, Ok(()));
+    for own in [one, two] {
+        let _ = world.op_by(MemoryOp::Unlock, own).await;
+    }
+    assert_eq!(lock(&world, one, LONG, 10).await, Err("lock-lost".to_owned()));
+}
+
 pub(crate) async fn a_watch_with_the_lock_waits_for_the_lock<S: SharedMemory + Clone>(world: Arc<World<S>>) {
     let (one, two) = (world.run(), world.run());
     assert_eq!(lock(&world, one, LONG, 10).await, Ok(()));

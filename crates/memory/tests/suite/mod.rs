@@ -198,7 +198,7 @@ macro_rules! for_each_case {
                 waiting_for_a_lock_ends_and_names_the_holder, a_lock_ends_with_its_time, who_lost_a_lock_is_told_once,
                 a_lock_is_given_back, a_run_that_ends_gives_its_locks_back, others_cannot_give_it_back,
                 without_the_lock_nothing_is_hindered, people_cannot_lock, locks_of_namespaces_are_apart,
-                who_gives_up_waiting_is_not_in_the_way, a_lock_keeps_writers_apart,
+                who_gives_up_waiting_is_not_in_the_way, a_lock_keeps_writers_apart, who_unlocks_a_lock_it_lost_is_still_told,
                 a_watch_with_the_lock_waits_for_the_lock;
             channels: messages_come_in_their_order, a_message_is_received_once, a_receiver_waits,
                 a_receiver_waits_no_longer_than_it_said, what_is_acknowledged_is_gone, what_is_given_back_comes_first,
