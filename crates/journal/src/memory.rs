@@ -55,6 +55,17 @@ pub enum MemoryChange {
     },
     /// A call that must not be done twice was answered.
     Answered(StoredAnswer),
+    /// A run was answered so much since then that this answer is no longer kept.
+    Outdated {
+        /// The run.
+        run: RunId,
+        /// As in [`StoredAnswer`].
+        block: u16,
+        /// As in [`StoredAnswer`].
+        retries: u32,
+        /// As in [`StoredAnswer`].
+        call: u32,
+    },
     /// A run has ended: its answers are no longer needed.
     Forgotten(RunId),
 }
@@ -70,7 +81,7 @@ impl MemoryChange {
                 Self::Message(message) => message.channel.len() + message.body.as_ref().map_or(0, Bytes::len),
                 Self::Done { channel, .. } => channel.len(),
                 Self::Answered(answer) => answer.answer.len(),
-                Self::Forgotten(_) => 0,
+                Self::Outdated { .. } | Self::Forgotten(_) => 0,
             }
     }
 }
@@ -135,7 +146,7 @@ pub struct StoredMemory {
     pub channels: Vec<(String, u64)>,
     /// Messages with their bodies, by channel and number.
     pub messages: Vec<StoredMessage>,
-    /// Answers of runs that have not ended.
+    /// Answers of runs that have not ended, in the order in which they were given.
     pub answers: Vec<StoredAnswer>,
 }
 

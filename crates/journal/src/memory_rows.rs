@@ -51,6 +51,10 @@ pub(crate) fn apply(db: &Connection, change: &MemoryChange) -> Result<()> {
                 "INSERT OR REPLACE INTO memory_answers(run, block, retries, call, answer) VALUES(?1, ?2, ?3, ?4, ?5)";
             db.prepare_cached(sql)?.execute(params![id_bytes(*run), block, retries, call, &answer[..]])
         }
+        MemoryChange::Outdated { run, block, retries, call } => {
+            let sql = "DELETE FROM memory_answers WHERE run = ?1 AND block = ?2 AND retries = ?3 AND call = ?4";
+            db.prepare_cached(sql)?.execute(params![id_bytes(*run), block, retries, call])
+        }
         MemoryChange::Forgotten(run) => {
             db.prepare_cached("DELETE FROM memory_answers WHERE run = ?1")?.execute([id_bytes(*run)])
         }
@@ -109,7 +113,7 @@ pub(crate) fn load(db: &Connection, damaged: &mut Vec<String>) -> Result<StoredM
     let rows = sql.query_map([], |row| Ok((row.get(0)?, row.get(1).map(unsigned)?)))?;
     memory.channels = rows.collect::<Result<_>>()?;
     memory.messages = load_messages(db, damaged)?;
-    let mut sql = db.prepare("SELECT run, block, retries, call, answer FROM memory_answers ORDER BY 1, 2, 3, 4")?;
+    let mut sql = db.prepare("SELECT run, block, retries, call, answer FROM memory_answers ORDER BY rowid")?;
     let rows = sql.query_map([], |row| {
         let answer = Bytes::from(row.get::<_, Vec<u8>>(4)?);
         Ok(StoredAnswer {

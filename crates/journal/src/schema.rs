@@ -67,7 +67,7 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY(channel, id)) WITHOUT ROWID;
     CREATE TABLE memory_answers(
         run BLOB NOT NULL, block INTEGER NOT NULL, retries INTEGER NOT NULL, call INTEGER NOT NULL, answer BLOB NOT NULL,
-        PRIMARY KEY(run, block, retries, call)) WITHOUT ROWID;
+        PRIMARY KEY(run, block, retries, call)); -- the rowid is the order in which they were given
 ",
 ];
 

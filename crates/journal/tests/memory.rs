@@ -44,6 +44,11 @@ fn answer(number: u128, call: u32) -> StoredAnswer {
     StoredAnswer { run: run(number), block: 2, retries: 1, call, answer: Bytes::from_static(b"9") }
 }
 
+fn outdated(answer: StoredAnswer) -> MemoryChange {
+    let StoredAnswer { run, block, retries, call, .. } = answer;
+    MemoryChange::Outdated { run, block, retries, call }
+}
+
 #[test]
 fn all_changes_are_there_again_in_their_order() {
     let directory = tempfile::tempdir().unwrap();
@@ -70,7 +75,10 @@ fn all_changes_are_there_again_in_their_order() {
             MemoryChange::Message(message(1, None, MessageState::Dead)),
             done(3),
         ]),
-        Entry::Memory(vec![MemoryChange::Answered(answer(7, 0)), MemoryChange::Answered(answer(8, 0))]),
+        Entry::Memory(
+            [(7, 3), (7, 0), (7, 2), (8, 0)].map(|(of, call)| MemoryChange::Answered(answer(of, call))).to_vec(),
+        ),
+        Entry::Memory(vec![outdated(answer(7, 2))]),
         Entry::Memory(vec![MemoryChange::Answered(answer(7, 1)), MemoryChange::Forgotten(run(8))]),
     ]);
     opened.close();
@@ -84,7 +92,7 @@ fn all_changes_are_there_again_in_their_order() {
             message(1, Some("\"first\""), MessageState::Dead),
             message(2, Some("\"second\""), MessageState::Delivered),
         ],
-        answers: vec![answer(7, 0), answer(7, 1)],
+        answers: vec![answer(7, 3), answer(7, 0), answer(7, 1)],
     };
     assert_eq!(opened.recovered.memory, expected);
     assert_eq!(opened.recovered.damaged_memory, Vec::<String>::new());

@@ -33,6 +33,10 @@ pub const EXPIRED_AT_ONCE: usize = 1_000;
 /// Answers kept for one run, so that a call which is repeated after a crash is not done twice.
 pub const ANSWERS_PER_RUN_MAX: usize = 100_000;
 
+/// Bytes of the answers kept for one run: each `append` is answered with the whole list. The oldest go first, and only calls
+/// of blocks that are under way can be repeated.
+pub const ANSWER_BYTES_PER_RUN_MAX: usize = 16 * 1024 * 1024;
+
 /// Changes that a watcher may lie behind before it is told that it missed some.
 pub const WATCH_BACKLOG_MAX: usize = 256;
 

@@ -78,6 +78,9 @@ impl Kept {
             MemoryChange::Answered(answer) => {
                 drop(self.answers.insert((answer.run, answer.block, answer.retries, answer.call), answer));
             }
+            MemoryChange::Outdated { run, block, retries, call } => {
+                drop(self.answers.remove(&(run, block, retries, call)));
+            }
             MemoryChange::Forgotten(run) => self.answers.retain(|(of, ..), _| *of != run),
         }
     }

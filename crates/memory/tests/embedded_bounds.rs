@@ -97,6 +97,34 @@ async fn the_oldest_answers_are_forgotten_first() {
     assert_eq!(world.op_by(add(), by(2, 0)).await, Ok(first), "it is the youngest but one");
 }
 
+#[tokio::test(start_paused = true)]
+async fn answers_of_a_growing_list_have_a_bound_in_bytes() {
+    let world = world_of(Quota { value_bytes_max: 1 << 20, bytes_max: 1 << 21, ..QUOTA }, StoredMemory::default());
+    let own = world.run();
+    let by = |call| By { token: Some(Token { block: 1, retries: 0, call }), ..own };
+    let append = || {
+        let value = bytes(&format!("\"{}\"", "x".repeat(1_000)));
+        MemoryOp::Append { key: "l".to_owned(), value, ttl_ms: None }
+    };
+    // The answers are 1 kB, 2 kB, …: 80 MB all together.
+    let mut kept = std::collections::BTreeMap::new();
+    for call in 0..400 {
+        world.op_by(append(), by(call)).await.expect("a list");
+        for change in world.store.take_changes() {
+            match change {
+                MemoryChange::Answered(answer) => drop(kept.insert(answer.call, answer.answer.len())),
+                MemoryChange::Outdated { call, .. } => drop(kept.remove(&call)),
+                _ => {}
+            }
+        }
+    }
+    let bytes = kept.values().sum::<usize>();
+    assert!(bytes <= runlet_memory::limits::ANSWER_BYTES_PER_RUN_MAX, "{bytes}");
+    assert_eq!(kept.last_key_value().map(|(call, _)| *call), Some(399), "the newest is kept");
+    let last = world.op_by(append(), by(399)).await.expect("the answer again");
+    assert_eq!(world.op_by(append(), by(399)).await, Ok(last), "and it is not done twice");
+}
+
 fn last_messages(world: &World<Embedded>) -> Vec<StoredMessage> {
     let mut body = None;
     let mut last = None;

@@ -187,6 +187,7 @@ impl Snapshot {
             | MemoryChange::Message(_)
             | MemoryChange::Done { .. }
             | MemoryChange::Answered(_)
+            | MemoryChange::Outdated { .. }
             | MemoryChange::Forgotten(_) => {}
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
-use crate::limits::ANSWERS_PER_RUN_MAX;
+use crate::limits::{ANSWER_BYTES_PER_RUN_MAX, ANSWERS_PER_RUN_MAX};
 use crate::store::Token;
 
 /// The answers of one run.
@@ -15,6 +15,7 @@ pub(super) struct Answers {
     /// The tokens in the order in which they were answered.
     order: BTreeMap<u64, Token>,
     last: u64,
+    bytes: usize,
 }
 
 impl Answers {
@@ -22,17 +23,24 @@ impl Answers {
         self.answers.get(&token).map(|(_, answer)| answer)
     }
 
-    /// Remembers an answer, which replaces an earlier one to the same call.
-    pub(super) fn note(&mut self, token: Token, answer: Bytes) {
+    /// Remembers an answer, which replaces an earlier one to the same call; those that had to make room for it. The newest
+    /// is kept whatever its size.
+    pub(super) fn note(&mut self, token: Token, answer: Bytes) -> Vec<Token> {
         self.last += 1;
-        if let Some((before, _)) = self.answers.insert(token, (self.last, answer)) {
+        self.bytes += answer.len();
+        if let Some((before, replaced)) = self.answers.insert(token, (self.last, answer)) {
             self.order.remove(&before);
+            self.bytes -= replaced.len();
         }
         self.order.insert(self.last, token);
-        while self.order.len() > ANSWERS_PER_RUN_MAX {
-            let Some((_, first)) = self.order.pop_first() else { return };
-            self.answers.remove(&first);
+        let mut outdated = Vec::new();
+        while self.order.len() > ANSWERS_PER_RUN_MAX || (self.bytes > ANSWER_BYTES_PER_RUN_MAX && self.order.len() > 1)
+        {
+            let Some((_, first)) = self.order.pop_first() else { break };
+            self.bytes -= self.answers.remove(&first).map_or(0, |(_, answer)| answer.len());
+            outdated.push(first);
         }
+        outdated
     }
 
     pub(super) fn is_empty(&self) -> bool {

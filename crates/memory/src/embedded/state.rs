@@ -298,8 +298,10 @@ impl State {
             return;
         }
         let (answer, Token { block, retries, call }) = (Bytes::from(bytes), token);
-        self.runs.entry(run).or_default().answers.note(token, answer.clone());
+        let outdated = self.runs.entry(run).or_default().answers.note(token, answer.clone());
         self.stored.push(Stored::Answered(StoredAnswer { run, block, retries, call, answer }));
+        let dropped = |Token { block, retries, call }| Stored::Outdated { run, block, retries, call };
+        self.stored.extend(outdated.into_iter().map(dropped));
     }
 
     /// What people ask.

@@ -1,5 +1,5 @@
 -- Takes or gives back the lock of a namespace. It is "RUN UNTIL"; its time is judged here, so that who lost it is known.
--- KEYS: the lock, the runs that lost it. ARGV: "lock" or "unlock", the run, its time to live, channel of wake-ups.
+-- KEYS: the lock, the runs that lost it. ARGV: "lock", "unlock" or, at the end of the run, "release", the run, its time to live, channel of wake-ups.
 -- Answers: {"ok"} | {"held", run, how much longer} | {"lost"}
 local holder, until_ms = '', 0
 local found = redis.call('GET', KEYS[1])
@@ -7,8 +7,9 @@ if found then
     local space = string.find(found, ' ', 1, true)
     holder, until_ms = string.sub(found, 1, space - 1), tonumber(string.sub(found, space + 1))
 end
-if ARGV[1] == 'unlock' then
-    redis.call('SREM', KEYS[2], ARGV[2])
+if ARGV[1] ~= 'lock' then
+    -- Who lost it is told by its next call with it, unless it makes none any more.
+    if ARGV[1] == 'release' then redis.call('SREM', KEYS[2], ARGV[2]) end
     if holder == ARGV[2] then
         redis.call('DEL', KEYS[1])
         redis.call('PUBLISH', ARGV[4], 'free')

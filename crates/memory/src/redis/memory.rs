@@ -72,7 +72,7 @@ impl RedisStore {
             MemoryOp::Watch { key, version, timeout_ms } => self.watch(&namespace, key, *version, *timeout_ms).await,
             MemoryOp::Unlock => {
                 if let Some(run) = by.run {
-                    self.unlock(&namespace, run).await?;
+                    self.lock_script("unlock", &namespace, run, 0).await?;
                 }
                 Ok(MemoryReply::Value(None))
             }
@@ -248,8 +248,9 @@ impl RedisStore {
         }
     }
 
-    pub(super) async fn unlock(&self, namespace: &str, run: RunId) -> Result<(), Failure> {
-        self.lock_script("unlock", namespace, run, 0).await.map(drop)
+    /// Gives a lock back for good: the run has ended.
+    pub(super) async fn release_lock(&self, namespace: &str, run: RunId) -> Result<(), Failure> {
+        self.lock_script("release", namespace, run, 0).await.map(drop)
     }
 
     async fn lock_script(

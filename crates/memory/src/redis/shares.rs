@@ -141,7 +141,7 @@ impl RedisStore {
             self.do_settle(&channel, id, run, verdict.clone()).await?;
         }
         for namespace in locks {
-            self.unlock(&namespace, run).await?;
+            self.release_lock(&namespace, run).await?;
         }
         let mut forget = redis::cmd("UNLINK");
         forget.arg(key_of(run));
