@@ -14,7 +14,7 @@ fn world_of(quota: Quota, stored: StoredMemory) -> Arc<World<Embedded>> {
     let origin = tokio::time::Instant::now();
     let clock: Clock = Arc::new(move || 1_000_000 + u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX));
     let store = Embedded::restore(quota, clock, stored);
-    World::new(store, Box::new(|ms| Box::pin(tokio::time::sleep(std::time::Duration::from_millis(ms)))))
+    World::new(store, Box::new(|ms| Box::pin(tokio::time::advance(std::time::Duration::from_millis(ms)))))
 }
 
 fn world() -> Arc<World<Embedded>> {
@@ -111,10 +111,10 @@ async fn answers_of_a_growing_list_have_a_bound_in_bytes() {
     for call in 0..400 {
         world.op_by(append(), by(call)).await.expect("a list");
         for change in world.store.take_changes() {
-            match change {
-                MemoryChange::Answered(answer) => drop(kept.insert(answer.call, answer.answer.len())),
-                MemoryChange::Outdated { call, .. } => drop(kept.remove(&call)),
-                _ => {}
+            if let MemoryChange::Answered(answer) = change {
+                kept.insert(answer.call, answer.answer.len());
+            } else if let MemoryChange::Outdated { call, .. } = change {
+                kept.remove(&call);
             }
         }
     }
