@@ -60,11 +60,12 @@ impl Definition {
         })
     }
 
-    /// The workflows that must have completed before a block begins: its own, and for a first one those of the workflow.
+    /// The workflows that must have completed before a block begins: its own, and for a first one those of the workflow. A
+    /// hook is held back by nothing: it has fired when there is a run.
     pub fn gates(&self, block: usize) -> impl Iterator<Item = &WorkflowDependency> {
         let block = &self.blocks[block];
         let is_hook = |block: &Block| matches!(block.config, BlockConfig::Hook(_));
-        let is_first = block.dependencies.iter().all(|before| is_hook(&self.blocks[*before]));
+        let is_first = !is_hook(block) && block.dependencies.iter().all(|before| is_hook(&self.blocks[*before]));
         let common = if is_first { &self.dependencies[..] } else { &[] };
         common.iter().chain(&block.workflows)
     }

@@ -140,5 +140,8 @@ pub const DELIVERIES_MAX: u32 = 100;
 /// `deliveries` of a message.
 pub const DELIVERIES_DEFAULT: u32 = 5;
 
+/// Most workflows that one workflow, or one block, may depend on.
+pub const WORKFLOW_DEPENDENCIES_MAX: usize = 64;
+
 /// `max_age` of a dependency on a workflow.
 pub const DEPENDENCY_AGE_DEFAULT: Duration = Duration::from_hours(24);

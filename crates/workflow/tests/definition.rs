@@ -303,6 +303,7 @@ fn dependencies_on_workflows_hold_first_blocks_back_and_leave_the_order_alone() 
             { "id": "three", "type": "transform", "dependencies": [], "parameter": { "jq": "." } }] }"#;
     let definition = parse("x.json", text).unwrap();
     let gates = |block: usize| definition.gates(block).map(|gate| gate.workflow.as_str()).collect::<Vec<_>>();
+    assert_eq!(gates(0), [""; 0], "a hook has fired when there is a run");
     assert_eq!(gates(1), ["rates", "stock"]);
     assert_eq!(
         (gates(2), definition.blocks[2].dependencies.clone()),

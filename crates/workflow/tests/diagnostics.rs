@@ -343,3 +343,38 @@ fn shared_memory_channels_and_dependencies() {
     ];
     insta::assert_snapshot!(report(&documents));
 }
+
+#[test]
+fn a_namespace_is_a_plain_name_and_what_is_shared_is_bounded() {
+    let uses = |memory: &str, namespace: &str| {
+        let block = format!(r#"{{ "type": "memory", "parameter": {{ "op": "list", "namespace": "{namespace}" }} }}"#);
+        let found = parse("a.json", &format!(r#"{{ "memory": [{memory}], "blocks": [{block}] }}"#)).unwrap_err();
+        (found.len(), found[0].code, found[0].help.clone().unwrap_or_default())
+    };
+    let literal = "a namespace is written as it is, not as a template; vary the key instead";
+    assert_eq!(uses(r#""a""#, "{{ input }}"), (1, "invalid-name", literal.to_owned()));
+    assert_eq!(uses("", "Prices").1, "invalid-name");
+    let declare = |help: &str| (1, "undeclared-namespace", help.to_owned());
+    assert_eq!(uses("", "prices"), declare(r#"write "memory": ["prices"] beside `blocks`"#));
+    assert_eq!(uses(r#""stock""#, "prices"), declare(r#"add "prices" to `memory` of the workflow"#));
+    assert_eq!(uses(r#""price""#, "prices"), declare("did you mean `price`?"));
+
+    let names =
+        |prefix: &str, count: usize| (0..count).map(|n| format!(r#""{prefix}n{n}""#)).collect::<Vec<_>>().join(", ");
+    let document = |namespaces: usize, workflows: usize, of_block: usize| {
+        let (memory, on) = (names("", namespaces), names("workflow:", workflows));
+        let block = format!(r#"{{ "type": "response", "dependencies": [{}] }}"#, names("workflow:", of_block));
+        parse("a.json", &format!(r#"{{ "memory": [{memory}], "dependencies": [{on}], "blocks": [{block}] }}"#))
+    };
+    let codes = |result: Result<Definition, Vec<Diagnostic>>| {
+        result
+            .map(|_| ())
+            .map_err(|found| found.iter().map(|found| (found.code, found.path.clone())).collect::<Vec<_>>())
+    };
+    assert_eq!(codes(document(32, 64, 64)), Ok(()));
+    let too_many = |path: &str| Err(vec![("too-many", path.to_owned())]);
+    assert_eq!(codes(document(33, 1, 1)), too_many("memory"));
+    assert_eq!(codes(document(1, 70, 1)), too_many("dependencies[64]"));
+    assert_eq!(codes(document(1, 1, 70)), too_many("blocks[0].dependencies[64]"));
+    assert_eq!(codes(document(50_000, 0, 0)), too_many("memory"), "and does not compare each with each");
+}

@@ -154,7 +154,7 @@ proptest! {
     }
 
     #[test]
-    fn any_block_is_answered(fields in json_value(), parameter in json_value(), kind in select(vec!["hook", "fetch", "html-scraper", "response"])) {
+    fn any_block_is_answered(fields in json_value(), parameter in json_value(), kind in select(vec!["hook", "fetch", "html-scraper", "memory", "send", "receive", "response"])) {
         let mut block = fields.as_object().cloned().unwrap_or_default();
         block.insert("type".to_owned(), kind.into());
         block.insert("parameter".to_owned(), parameter);

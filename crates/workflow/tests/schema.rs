@@ -91,6 +91,30 @@ fn right_shapes_are_accepted_by_both() {
         } }] }),
         json!([{ "type": "workflow", "timeout": "1m", "input": 1, "parameter": { "name": "other", "wait": false } }]),
         json!([{ "type": "response", "parameter": { "status": 599, "header": [], "body": { "a": 1 } } }]),
+        json!({
+            "memory": ["a", "b.c-d:read"],
+            "dependencies": ["workflow:x", { "workflow": "y", "max_age": "1h", "start": false, "on_failure": "continue" }],
+            "blocks": [
+                { "type": "memory", "dependencies": ["workflow:z"], "parameter": {
+                    "op": "set", "namespace": "a", "key": "{{ input.k }}", "value": { "v": ["{{ input }}"] }, "ttl": "1d",
+                    "detail": true, "lock": true,
+                } },
+                { "type": "memory", "dependencies": ["memory", { "workflow": "z" }], "parameter": {
+                    "op": "get", "namespace": "b.c-d", "key": "k", "default": null, "lock": false,
+                } },
+                { "type": "memory", "parameter": { "op": "add", "namespace": "a", "key": "k", "value": -1.5, "lock": { "ttl": "1h" } } },
+                { "type": "memory", "parameter": {
+                    "op": "compare-and-set", "namespace": "a", "key": "k", "version": "{{ input.version }}", "value": null,
+                } },
+                { "type": "memory", "parameter": { "op": "list", "namespace": "a", "prefix": "p", "after": "{{ input }}", "limit": 1000 } },
+                { "type": "memory", "parameter": { "op": "watch", "namespace": "b.c-d", "key": "k", "version": 7, "timeout": "5s" } },
+                { "type": "memory", "parameter": { "op": "unlock", "namespace": "a" } },
+                { "type": "send", "parameter": { "channel": "{{ input }}", "message": [1] } },
+                { "type": "receive", "timeout": "1m", "parameter": {
+                    "channel": "c", "timeout": "30s", "default": {}, "acknowledge": "run", "deliveries": 100, "detail": true,
+                } },
+            ],
+        }),
     ];
     let validator = validator();
     for document in documents {
@@ -122,7 +146,17 @@ fn wrong_shapes_are_refused_by_both() {
         json!({ "blocks": [hook], "durability": "always" }),
         json!({ "blocks": [hook], "memory": ["prices:write"] }),
         json!({ "blocks": [hook], "dependencies": ["rates"] }),
+        json!({ "blocks": [hook], "memory": "prices" }),
+        json!({ "blocks": [hook], "dependencies": [{ "max_age": "1h" }] }),
+        json!({ "blocks": [hook], "dependencies": [{ "workflow": "rates", "on_failure": "skip" }] }),
+        json!([hook, { "type": "response", "dependencies": [{ "workflow": "rates", "max_age": 60 }] }]),
         json!([{ "type": "memory", "parameter": { "op": "put" } }]),
+        json!([{ "type": "memory", "parameter": { "key": "a" } }]),
+        json!({ "memory": ["m"], "blocks": [{ "type": "memory", "parameter": { "op": "list", "limit": 1001 } }] }),
+        json!({ "memory": ["m"], "blocks": [{ "type": "memory", "parameter": { "op": "unlock", "lock": { "tll": "1s" } } }] }),
+        json!([{ "type": "send", "parameter": { "message": 1 } }]),
+        json!([{ "type": "receive", "parameter": { "channel": "c", "deliveries": 0 } }]),
+        json!([{ "type": "receive", "parameter": { "channel": "c", "acknowledge": "never" } }]),
         json!({ "blocks": [hook], "limits": { "memory": 5 } }),
         json!([{ "type": "workflow", "parameter": {} }]),
         json!([{ "type": "workflow", "parameter": { "name": "Not A Name" } }]),

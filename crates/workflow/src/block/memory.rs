@@ -7,7 +7,8 @@ use crate::field::{Field, Shape};
 use crate::limits;
 use crate::parse::config::{Config, Kind};
 use crate::parse::report::{Finding, Report};
-use crate::parse::spot::{Spot, clip};
+use crate::parse::sharing;
+use crate::parse::spot::Spot;
 use crate::suggest;
 use crate::template::{Escape, JsonTemplate, TextTemplate};
 
@@ -257,7 +258,7 @@ impl Memory {
         };
         let detail = config.take("detail", report).and_then(|spot| spot.flag(report)).unwrap_or(false);
         let (op, (namespace, range, path)) = (op?, namespace?);
-        if let Some(finding) = judge(&namespace, op.writes(), word, declared) {
+        if let Some(finding) = sharing::judge(&namespace, op.writes(), word, declared) {
             report.add_at(finding, range, path);
         }
         Some(Self { namespace, op, lock, detail })
@@ -269,24 +270,6 @@ fn leave_the_rest(config: &Config<'_, '_>, report: &mut Report<'_>) {
     for field in KIND.fields {
         config.take(field.name, report);
     }
-}
-
-/// What is wrong with using a namespace, if anything.
-fn judge(name: &str, writes: bool, word: &str, declared: &[Namespace]) -> Option<Finding> {
-    let Some(found) = declared.iter().find(|namespace| namespace.name == name) else {
-        let known: Vec<&str> = declared.iter().map(|namespace| namespace.name.as_str()).collect();
-        let message = format!("the workflow does not declare the namespace `{}`", clip(name));
-        let help = suggest::nearest(name, known).map(|near| format!("did you mean `{near}`?"));
-        let help = help.unwrap_or_else(|| format!("write \"memory\": [\"{}\"] beside `blocks`", clip(name)));
-        return Some(Finding::new("undeclared-namespace", message).help(help));
-    };
-    (writes && !found.write).then(|| {
-        Finding::new(
-            "read-only-namespace",
-            format!("`{word}` writes, and the namespace `{name}` is declared for reading only"),
-        )
-        .help(format!("write \"{name}\" instead of \"{name}:read\" under `memory` of the workflow"))
-    })
 }
 
 /// Files every field that the operation does not have.

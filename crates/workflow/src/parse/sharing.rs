@@ -9,7 +9,7 @@ use super::spot::{Spot, clip};
 use super::{NAME_HELP, is_name};
 use crate::definition::{Namespace, OnDependencyFailure, WorkflowDependency};
 use crate::field::{self, Field, Shape};
-use crate::limits;
+use crate::{limits, suggest};
 
 /// How a dependency on a workflow begins where it is a string.
 pub(crate) const PREFIX: &str = "workflow:";
@@ -47,6 +47,13 @@ pub(crate) fn memory(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Vec<Namespa
     };
     let mut found: Vec<Namespace> = Vec::with_capacity(list.len());
     for (index, value) in list.iter().enumerate() {
+        // Not after all of them were read: each is compared with those before it, and every block with all.
+        if found.len() == limits::NAMESPACES_MAX {
+            let message = format!("{} namespaces; the limit is {}", list.len(), limits::NAMESPACES_MAX);
+            let finding = Finding::new("too-many", message).help("use keys with prefixes inside a few namespaces");
+            spot.refuse(finding, report);
+            break;
+        }
         let element = spot.element(index, value);
         let Some(text) = element.string(report) else { continue };
         let (name, write) = match text.split_once(':') {
@@ -68,11 +75,33 @@ pub(crate) fn memory(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Vec<Namespa
             found.push(Namespace { name: name.to_owned(), write });
         }
     }
-    if found.len() > limits::NAMESPACES_MAX {
-        let message = format!("{} namespaces; the limit is {}", found.len(), limits::NAMESPACES_MAX);
-        spot.refuse(Finding::new("too-many", message).help("use keys with prefixes inside a few namespaces"), report);
-    }
     found
+}
+
+/// What is wrong with using a namespace, if anything.
+pub(crate) fn judge(name: &str, writes: bool, op: &str, declared: &[Namespace]) -> Option<Finding> {
+    if !is_name(name) {
+        let finding = Finding::new("invalid-name", format!("`{}` is no name of a namespace", clip(name)));
+        return Some(finding.help(match name.contains("{{") {
+            true => "a namespace is written as it is, not as a template; vary the key instead",
+            false => NAME_HELP,
+        }));
+    }
+    let Some(found) = declared.iter().find(|namespace| namespace.name == name) else {
+        let message = format!("the workflow does not declare the namespace `{name}`");
+        let known = declared.iter().map(|namespace| namespace.name.as_str());
+        let help = match (suggest::nearest(name, known), declared) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, []) => format!("write \"memory\": [\"{name}\"] beside `blocks`"),
+            (None, _) => format!("add \"{name}\" to `memory` of the workflow"),
+        };
+        return Some(Finding::new("undeclared-namespace", message).help(help));
+    };
+    (writes && !found.write).then(|| {
+        let message = format!("`{op}` writes, and the namespace `{name}` is declared for reading only");
+        Finding::new("read-only-namespace", message)
+            .help(format!("write \"{name}\" instead of \"{name}:read\" under `memory` of the workflow"))
+    })
 }
 
 /// `dependencies` of a workflow.
@@ -95,9 +124,15 @@ pub(crate) fn dependencies(spot: Spot<'_, '_>, report: &mut Report<'_>) -> Vec<D
     found
 }
 
-/// Adds a dependency, unless it is there already.
+/// Adds a dependency, unless it is there already. The one past the limit is filed and kept, so that it is filed once.
 pub(crate) fn add(depends: Option<Depends>, to: &mut Vec<Depends>, report: &mut Report<'_>) {
-    let Some(depends) = depends else { return };
+    let Some(depends) = depends.filter(|_| to.len() <= limits::WORKFLOW_DEPENDENCIES_MAX) else { return };
+    if to.len() == limits::WORKFLOW_DEPENDENCIES_MAX {
+        let message = format!("more than {} dependencies on workflows", limits::WORKFLOW_DEPENDENCIES_MAX);
+        let help = "let a workflow in between depend on some of them";
+        report.add_at(Finding::new("too-many", message).help(help), depends.range.clone(), depends.path.clone());
+        return to.push(depends);
+    }
     if to.iter().any(|known| known.on.workflow == depends.on.workflow) {
         let message = format!("`{PREFIX}{}` is there twice", depends.on.workflow);
         return report.add_at(Finding::new("duplicate-name", message), depends.range, depends.path);
