@@ -7,5 +7,6 @@ mod fetch;
 mod for_each;
 mod response;
 mod scraper;
+mod sharing;
 mod support;
 mod weights;

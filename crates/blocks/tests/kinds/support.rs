@@ -36,9 +36,9 @@ impl Calls for Recorder {
     }
 }
 
-/// The definition whose second block is `block`, behind a hook.
+/// The definition whose second block is `block`, behind a hook. It shares one namespace of memory, `m`.
 pub(crate) fn definition(block: &Value) -> Arc<Definition> {
-    let text = json!([{ "type": "hook", "path": "t/:id" }, block]).to_string();
+    let text = json!({ "memory": ["m"], "blocks": [{ "type": "hook", "path": "t/:id" }, block] }).to_string();
     Arc::new(runlet_workflow::parse("test.json", &text).unwrap_or_else(|found| panic!("{found:#?}")))
 }
 

@@ -2,6 +2,7 @@
 
 use runlet_blocks::{CallId, Execution, Outcome, Resume, Step, Weight};
 use runlet_proto::call::Answer;
+use runlet_proto::memory::Message;
 use serde_json::{Value, json};
 
 use crate::support::{Recorder, definition, execution, reply};
@@ -37,6 +38,27 @@ fn light_beginnings_are_brief() {
         starts(&json!({ "type": "html-scraper", "parameter": [{ "selector": "p" }] }), &json!("")),
         Weight::Compute
     );
+}
+
+#[test]
+fn what_is_shared_is_brief_while_it_is_small() {
+    let big = json!("x".repeat(100_000));
+    let memory = |parameter: Value| json!({ "type": "memory", "parameter": parameter });
+    let set = memory(json!({ "op": "set", "key": "k" }));
+    assert_eq!((starts(&set, &json!(1)), starts(&set, &big)), (Weight::Brief, Weight::Compute), "its input is written");
+    assert_eq!(starts(&memory(json!({ "op": "set", "key": "k", "value": 1 })), &big), Weight::Brief);
+    assert_eq!(starts(&memory(json!({ "op": "add", "key": "k" })), &big), Weight::Brief);
+    assert_eq!(starts(&memory(json!({ "op": "get", "key": "{{ input }}" })), &json!(1)), Weight::Compute);
+    let send = json!({ "type": "send", "parameter": { "channel": "c" } });
+    assert_eq!((starts(&send, &json!(1)), starts(&send, &big)), (Weight::Brief, Weight::Compute));
+    let receive = json!({ "type": "receive", "parameter": { "channel": "c" } });
+    assert_eq!(starts(&receive, &big), Weight::Brief);
+    for (bytes, weight) in [(1_000, Weight::Brief), (1_000_000, Weight::Compute)] {
+        let mut execution = execution(&receive, &json!(null));
+        execution.resume(Resume::Start, &mut Recorder::default());
+        let message = Message { id: 1, body: " ".repeat(bytes).into(), sent_at_ms: 0, deliveries: 1 };
+        assert_eq!(execution.weight(&Resume::Answer(CallId(0), Answer::Received(message))), weight, "{bytes} bytes");
+    }
 }
 
 #[test]
