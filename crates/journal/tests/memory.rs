@@ -44,8 +44,8 @@ fn answer(number: u128, call: u32) -> StoredAnswer {
     StoredAnswer { run: run(number), block: 2, retries: 1, call, answer: Bytes::from_static(b"9") }
 }
 
-fn outdated(answer: StoredAnswer) -> MemoryChange {
-    let StoredAnswer { run, block, retries, call, .. } = answer;
+fn outdated(answer: &StoredAnswer) -> MemoryChange {
+    let StoredAnswer { run, block, retries, call, .. } = *answer;
     MemoryChange::Outdated { run, block, retries, call }
 }
 
@@ -78,7 +78,7 @@ fn all_changes_are_there_again_in_their_order() {
         Entry::Memory(
             [(7, 3), (7, 0), (7, 2), (8, 0)].map(|(of, call)| MemoryChange::Answered(answer(of, call))).to_vec(),
         ),
-        Entry::Memory(vec![outdated(answer(7, 2))]),
+        Entry::Memory(vec![outdated(&answer(7, 2))]),
         Entry::Memory(vec![MemoryChange::Answered(answer(7, 1)), MemoryChange::Forgotten(run(8))]),
     ]);
     opened.close();
