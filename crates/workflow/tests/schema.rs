@@ -144,19 +144,6 @@ fn wrong_shapes_are_refused_by_both() {
         json!({ "blocks": [hook], "concurrency": 0 }),
         json!({ "blocks": [hook], "isolation": "vm" }),
         json!({ "blocks": [hook], "durability": "always" }),
-        json!({ "blocks": [hook], "memory": ["prices:write"] }),
-        json!({ "blocks": [hook], "dependencies": ["rates"] }),
-        json!({ "blocks": [hook], "memory": "prices" }),
-        json!({ "blocks": [hook], "dependencies": [{ "max_age": "1h" }] }),
-        json!({ "blocks": [hook], "dependencies": [{ "workflow": "rates", "on_failure": "skip" }] }),
-        json!([hook, { "type": "response", "dependencies": [{ "workflow": "rates", "max_age": 60 }] }]),
-        json!([{ "type": "memory", "parameter": { "op": "put" } }]),
-        json!([{ "type": "memory", "parameter": { "key": "a" } }]),
-        json!({ "memory": ["m"], "blocks": [{ "type": "memory", "parameter": { "op": "list", "limit": 1001 } }] }),
-        json!({ "memory": ["m"], "blocks": [{ "type": "memory", "parameter": { "op": "unlock", "lock": { "tll": "1s" } } }] }),
-        json!([{ "type": "send", "parameter": { "message": 1 } }]),
-        json!([{ "type": "receive", "parameter": { "channel": "c", "deliveries": 0 } }]),
-        json!([{ "type": "receive", "parameter": { "channel": "c", "acknowledge": "never" } }]),
         json!({ "blocks": [hook], "limits": { "memory": 5 } }),
         json!([{ "type": "workflow", "parameter": {} }]),
         json!([{ "type": "workflow", "parameter": { "name": "Not A Name" } }]),
@@ -194,9 +181,33 @@ fn wrong_shapes_are_refused_by_both() {
         json!([{ "type": "exec", "parameter": { "argv": ["jq"], "stdin": "csv" } }]),
         json!({ "blocks": [hook], "limits": { "processes": 513 } }),
     ];
+    refused_by_both(&documents);
+}
+
+#[test]
+fn wrong_shapes_of_what_runs_share_are_refused_by_both() {
+    let hook = json!({ "type": "hook", "path": "a" });
+    refused_by_both(&[
+        json!({ "blocks": [hook], "memory": ["prices:write"] }),
+        json!({ "blocks": [hook], "dependencies": ["rates"] }),
+        json!({ "blocks": [hook], "memory": "prices" }),
+        json!({ "blocks": [hook], "dependencies": [{ "max_age": "1h" }] }),
+        json!({ "blocks": [hook], "dependencies": [{ "workflow": "rates", "on_failure": "skip" }] }),
+        json!([hook, { "type": "response", "dependencies": [{ "workflow": "rates", "max_age": 60 }] }]),
+        json!([{ "type": "memory", "parameter": { "op": "put" } }]),
+        json!([{ "type": "memory", "parameter": { "key": "a" } }]),
+        json!({ "memory": ["m"], "blocks": [{ "type": "memory", "parameter": { "op": "list", "limit": 1001 } }] }),
+        json!({ "memory": ["m"], "blocks": [{ "type": "memory", "parameter": { "op": "unlock", "lock": { "tll": "1s" } } }] }),
+        json!([{ "type": "send", "parameter": { "message": 1 } }]),
+        json!([{ "type": "receive", "parameter": { "channel": "c", "deliveries": 0 } }]),
+        json!([{ "type": "receive", "parameter": { "channel": "c", "acknowledge": "never" } }]),
+    ]);
+}
+
+fn refused_by_both(documents: &[Value]) {
     let validator = validator();
     for document in documents {
-        assert!(!validator.is_valid(&document), "the schema accepts {document}");
+        assert!(!validator.is_valid(document), "the schema accepts {document}");
         assert!(runlet_workflow::parse("test.json", &document.to_string()).is_err(), "the parser accepts {document}");
     }
 }
