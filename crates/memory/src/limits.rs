@@ -83,6 +83,12 @@ pub const WAIT_RECHECK: Duration = Duration::from_secs(1);
 /// How long Redis keeps the answer to a call that must not be done twice.
 pub const ANSWER_KEPT: Duration = Duration::from_hours(24);
 
+/// For how long the name of a namespace or a channel counts as known to the server; then it is told again.
+pub const NAME_NOTED: Duration = Duration::from_secs(60);
+
+/// Answers of a run that are given up with one command.
+pub const FORGOTTEN_AT_ONCE: usize = 500;
+
 /// How often a value is computed anew here, since another writer came first.
 pub const COMPUTE_TRIES_MAX: usize = 64;
 

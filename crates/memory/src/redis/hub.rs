@@ -73,6 +73,7 @@ async fn serve(client: Client, table: Weak<Table>, mut wishes: mpsc::Receiver<(S
     let mut pause = REPEAT_FIRST;
     // There is no connection before somebody listens.
     let Some(mut first) = wishes.recv().await else { return };
+    let mut is_first = true;
     loop {
         let connected = timeout(CONNECT_TIMEOUT, client.get_async_pubsub()).await;
         if let Ok(Ok(connection)) = connected {
@@ -80,12 +81,22 @@ async fn serve(client: Client, table: Weak<Table>, mut wishes: mpsc::Receiver<(S
             let (mut sink, mut stream) = connection.split();
             if subscribe_to_all(&mut sink, &table).await.is_ok() {
                 let _ = first.1.send(());
+                if !is_first {
+                    // What changed until now was told to nobody.
+                    let Some(table) = table.upgrade() else { return };
+                    table.tell_all();
+                }
                 loop {
                     tokio::select! {
                         message = stream.next() => {
                             let Some(message) = message else { break };
                             let Some(table) = table.upgrade() else { return };
-                            table.tell(message.get_channel_name(), Some(message.get_payload_bytes().into()));
+                            let channel = message.get_channel_name();
+                            let is_wanted = table.tell(channel, Some(message.get_payload_bytes().into()));
+                            // Who wants it again meanwhile says so after this.
+                            if !is_wanted && sink.unsubscribe(channel).await.is_err() {
+                                break;
+                            }
                         }
                         wish = wishes.recv() => {
                             let Some((channel, done)) = wish else { return };
@@ -103,6 +114,7 @@ async fn serve(client: Client, table: Weak<Table>, mut wishes: mpsc::Receiver<(S
         drop(known);
         // A wish that comes meanwhile is in the table, and met with the next connection.
         first = (String::new(), oneshot::channel().0);
+        is_first = false;
         sleep(pause).await;
         pause = (pause * 2).min(REPEAT_LAST.max(Duration::from_millis(1)));
         if wishes.is_closed() {
@@ -123,12 +135,14 @@ async fn subscribe_to_all(sink: &mut redis::aio::PubSubSink, table: &Weak<Table>
 }
 
 impl Table {
-    fn tell(&self, channel: &str, what: WakeUp) {
-        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listeners) = table.get(channel) {
-            // Nobody listens any more.
-            let _ = listeners.send(what);
+    /// Tells who listens to a channel; false if nobody does any more.
+    fn tell(&self, channel: &str, what: WakeUp) -> bool {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_wanted = table.get(channel).is_some_and(|listeners| listeners.send(what).is_ok());
+        if !is_wanted {
+            table.remove(channel);
         }
+        is_wanted
     }
 
     /// The connection broke: everybody looks for itself.

@@ -1,6 +1,7 @@
 //! The connection to the server: commands that are repeated until they are done or nobody should wait any longer, and what
 //! becomes of those of which nobody knows whether they were done.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,9 +27,13 @@ pub(super) struct Link {
     manager: ConnectionManager,
     /// Where the server is, without the password.
     pub(super) address: String,
+    /// The number of its database.
+    pub(super) database: i64,
     patience: Duration,
     /// Since when the server has not answered, and why.
     away: Mutex<Option<(Instant, String)>>,
+    /// How often it has come back.
+    returns: AtomicU64,
 }
 
 impl Link {
@@ -44,6 +49,7 @@ impl Link {
             // The client takes the process's own; if there is one already, it is as good.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
+        let database = info.redis_settings().db();
         let client = Client::open(info).map_err(|error| error.to_string())?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
@@ -52,7 +58,7 @@ impl Link {
             .set_number_of_retries(0);
         let manager =
             ConnectionManager::new_lazy_with_config(client.clone(), config).map_err(|error| error.to_string())?;
-        Ok(Self { client, manager, address, patience, away: Mutex::new(None) })
+        Ok(Self { client, manager, address, database, patience, away: Mutex::new(None), returns: AtomicU64::new(0) })
     }
 
     /// Has a command carried out. It is tried again while the server is away, until `deadline` or the patience is over.
@@ -76,12 +82,20 @@ impl Link {
                 }
                 Err(error) => error,
             };
-            self.failed(&error);
             let may_repeat = match Trouble::of(&error) {
                 Trouble::NotDone => true,
                 Trouble::Unknown => safety == Safety::Repeatable,
-                Trouble::Refused => return Err(self.refused(&error)),
+                Trouble::Refused => {
+                    // It is there, unless it lets nobody in.
+                    if lets_nobody_in(&error) {
+                        self.failed(&error);
+                    } else {
+                        self.answered();
+                    }
+                    return Err(self.refused(&error));
+                }
             };
+            self.failed(&error);
             if !may_repeat {
                 return Err(self.unknown(&error));
             }
@@ -99,9 +113,15 @@ impl Link {
         away.as_ref().map(|(since, why)| (since.elapsed(), why.clone()))
     }
 
+    /// How often the server has come back; it may have come back empty.
+    pub(super) fn returns(&self) -> u64 {
+        self.returns.load(Ordering::Relaxed)
+    }
+
     fn answered(&self) {
         let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
         if away.take().is_some() {
+            self.returns.fetch_add(1, Ordering::Relaxed);
             tracing::info!(server = self.address, "shared memory is there again");
         }
     }
@@ -136,13 +156,16 @@ impl Link {
         let help = match error.code() {
             Some("OOM") => "it has no memory left: raise `maxmemory`, or store less",
             Some("MISCONF") => "it cannot write its own files: look at its log",
-            Some("NOAUTH" | "WRONGPASS") => "user or password in `memory.url` are wrong",
             Some("NOPERM") => "its user lacks a permission: it needs all commands on keys and channels `runlet:*`",
-            _ if error.kind() == ErrorKind::AuthenticationFailed => "user or password in `memory.url` are wrong",
+            _ if lets_nobody_in(error) => "user or password in `memory.url` are wrong",
             _ => "Redis from 7.0 on or Valkey is needed; its log may tell more",
         };
         self.failure(format!("shared memory at {} refuses: {error}", self.address)).with_help(help)
     }
+}
+
+fn lets_nobody_in(error: &RedisError) -> bool {
+    matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) || error.kind() == ErrorKind::AuthenticationFailed
 }
 
 /// What an error says about a command.

@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::hub::WakeUp;
 use super::link::Safety;
-use super::{LOCK, NAMESPACES, RedisStore, WRITE, answer_kept_ms, answer_key, safety};
+use super::names::Kind;
+use super::{LIST, LOCK, RedisStore, WRITE, answer_kept_ms, answer_key, safety, wake_ups};
 use crate::limits::{COMPUTE_TRIES_MAX, LIST_BYTES_MAX, LIST_ITEMS_MAX, WATCH_BACKLOG_MAX};
 use crate::store::By;
 use crate::{check, failure, value};
@@ -31,7 +32,7 @@ struct Write<'a> {
 /// What a script that writes answers, after its first word.
 type Written = (String, Option<redis::Value>);
 
-fn prefix(namespace: &str) -> String {
+pub(super) fn prefix(namespace: &str) -> String {
     format!("runlet:{{m:{namespace}}}")
 }
 
@@ -42,46 +43,55 @@ impl RedisStore {
         if let (Some(wish), Some(run)) = (lock, by.run) {
             self.lock(&namespace, run, wish).await?;
         }
-        if op.writes() {
-            self.note_name(NAMESPACES, &namespace).await?;
+        let writes = op.writes();
+        if writes {
+            self.note_name(Kind::Namespace, &namespace, None).await?;
         }
+        let reply = self.perform(&namespace, op, by).await;
+        if writes {
+            self.note_name_again(Kind::Namespace, &namespace).await;
+        }
+        reply
+    }
+
+    async fn perform(&self, namespace: &str, op: MemoryOp, by: By) -> Result<MemoryReply, Failure> {
         let ttl = |ttl_ms: Option<u64>| ttl_ms.map_or_else(String::new, |ttl_ms| ttl_ms.to_string());
         let keep = |ttl_ms: Option<u64>| ttl_ms.map_or_else(|| "keep".to_owned(), |ttl_ms| ttl_ms.to_string());
         let write = |op, key, value, version, ttl| Write { op, key, value, version, ttl };
         match &op {
-            MemoryOp::Get { key } => self.get(&namespace, key).await.map(MemoryReply::Value),
+            MemoryOp::Get { key } => self.get(namespace, key, None).await.map(MemoryReply::Value),
             MemoryOp::Set { key, value, ttl_ms } => {
-                self.write(&namespace, by, write("set", key, value, 0, ttl(*ttl_ms)), false).await
+                self.write(namespace, by, write("set", key, value, 0, ttl(*ttl_ms)), false).await
             }
             MemoryOp::CompareAndSet { key, version, value, ttl_ms } => {
-                self.write(&namespace, by, write("cas", key, value, *version, ttl(*ttl_ms)), true).await
+                self.write(namespace, by, write("cas", key, value, *version, ttl(*ttl_ms)), true).await
             }
             MemoryOp::Append { key, value, ttl_ms } => {
-                self.write(&namespace, by, write("append", key, value.trim_ascii(), 0, keep(*ttl_ms)), true).await
+                self.write(namespace, by, write("append", key, value.trim_ascii(), 0, keep(*ttl_ms)), true).await
             }
             MemoryOp::Add { key, value, ttl_ms } => {
                 // Only what is a number may be added, whatever the key holds.
                 value::add(key, None, value)?;
-                self.write(&namespace, by, write("add", key, value.trim_ascii(), 0, keep(*ttl_ms)), true).await
+                self.write(namespace, by, write("add", key, value.trim_ascii(), 0, keep(*ttl_ms)), true).await
             }
-            MemoryOp::Take { key } => self.write(&namespace, by, write("take", key, b"", 0, String::new()), true).await,
+            MemoryOp::Take { key } => self.write(namespace, by, write("take", key, b"", 0, String::new()), true).await,
             MemoryOp::Delete { key } => {
-                self.write(&namespace, by, write("delete", key, b"", 0, String::new()), false).await
+                self.write(namespace, by, write("delete", key, b"", 0, String::new()), false).await
             }
-            MemoryOp::List { prefix, after, limit } => self.list(&namespace, prefix, after.as_deref(), *limit).await,
-            MemoryOp::Watch { key, version, timeout_ms } => self.watch(&namespace, key, *version, *timeout_ms).await,
+            MemoryOp::List { prefix, after, limit } => self.list(namespace, prefix, after.as_deref(), *limit).await,
+            MemoryOp::Watch { key, version, timeout_ms } => self.watch(namespace, key, *version, *timeout_ms).await,
             MemoryOp::Unlock => {
                 if let Some(run) = by.run {
-                    self.lock_script("unlock", &namespace, run, 0).await?;
+                    self.lock_script("unlock", namespace, run, 0, None).await?;
                 }
                 Ok(MemoryReply::Value(None))
             }
         }
     }
 
-    async fn get(&self, namespace: &str, key: &str) -> Result<Option<Item>, Failure> {
+    async fn get(&self, namespace: &str, key: &str, deadline: Option<Instant>) -> Result<Option<Item>, Failure> {
         let name = format!("{}:v:{key}", prefix(namespace));
-        let packed: Option<Vec<u8>> = self.run_command(redis::cmd("GET").arg(name)).await?;
+        let packed: Option<Vec<u8>> = self.run_command_until(deadline, redis::cmd("GET").arg(name)).await?;
         packed.map(|packed| unpack(key, packed)).transpose()
     }
 
@@ -90,7 +100,7 @@ impl RedisStore {
         let key = write.key;
         let by = if has_effect { by } else { By { token: None, ..by } };
         if has_effect && let (Some(run), Some(_)) = (by.run, by.token) {
-            self.note_share(run, format!("answer {}", answer_key(&prefix(namespace), by))).await?;
+            self.note_share(run, format!("answer {}", answer_key(&prefix(namespace), by)), None).await?;
         }
         let (mut word, mut given) = self.script(namespace, by, &write, has_effect).await?;
         let mut tries = 0;
@@ -141,9 +151,9 @@ impl RedisStore {
             invocation.key(format!("{prefix}:{what}"));
         }
         invocation.key(answer_key(&prefix, by)).arg(*op).arg(*key).arg(*value).arg(*version).arg(ttl);
-        invocation.arg(quota.keys_max).arg(quota.bytes_max).arg(quota.value_bytes_max).arg(changes(namespace));
+        invocation.arg(quota.keys_max).arg(quota.bytes_max).arg(quota.value_bytes_max).arg(self.changes(namespace));
         invocation.arg(answer_kept_ms(by));
-        let answer: Vec<redis::Value> = self.run_script(safety(by, has_effect), &invocation).await?;
+        let answer: Vec<redis::Value> = self.run_script(safety(by, has_effect), None, &invocation).await?;
         let mut answer = answer.into_iter();
         let word = answer.next().and_then(|word| redis::from_redis_value::<String>(word).ok()).unwrap_or_default();
         Ok((word, answer.next()))
@@ -157,51 +167,29 @@ impl RedisStore {
         limit: u32,
     ) -> Result<MemoryReply, Failure> {
         let prefix = prefix(namespace);
-        let most = LIST_ITEMS_MAX.min(limit as usize);
-        let mut from = match after {
+        let from = match after {
             Some(after) if after >= start => format!("({after}"),
             Some(_) | None => format!("[{start}"),
         };
-        let (mut items, mut bytes) = (Vec::new(), 0);
-        loop {
-            let mut range = redis::cmd("ZRANGE");
-            range.arg(format!("{prefix}:keys")).arg(&from).arg("+").arg("BYLEX").arg("LIMIT").arg(0).arg(LIST_AT_ONCE);
-            let names: Vec<String> = self.run_command(&range).await?;
-            let Some(last) = names.last() else { break };
-            from = format!("({last}");
-            let is_last = names.len() < LIST_AT_ONCE || !last.starts_with(start);
-            let names: Vec<&String> = names.iter().take_while(|name| name.starts_with(start)).collect();
-            if names.is_empty() {
-                break;
-            }
-            let mut get = redis::cmd("MGET");
-            for name in &names {
-                get.arg(format!("{prefix}:v:{name}"));
-            }
-            let values: Vec<Option<Vec<u8>>> = self.run_command(&get).await?;
-            for (name, packed) in names.into_iter().zip(values) {
-                // One that has expired is not swept yet.
-                let Some(packed) = packed else { continue };
-                let item = unpack(name, packed)?;
-                bytes += item.key.len() + item.value.len();
-                if items.len() >= most || (bytes > LIST_BYTES_MAX && !items.is_empty()) {
-                    return Ok(MemoryReply::Items { items, more: true });
-                }
-                items.push(item);
-            }
-            if is_last {
-                break;
-            }
+        let mut invocation = LIST.prepare_invoke();
+        invocation.key(format!("{prefix}:keys")).arg(format!("{prefix}:v:")).arg(from).arg(start);
+        invocation.arg(LIST_ITEMS_MAX.min(limit as usize)).arg(LIST_BYTES_MAX);
+        let found: Vec<Vec<u8>> = self.run_script(Safety::Repeatable, None, &invocation).await?;
+        let mut found = found.into_iter();
+        let more = found.next().is_some_and(|more| more == b"1");
+        let mut items = Vec::with_capacity(found.len() / 2);
+        while let (Some(key), Some(packed)) = (found.next(), found.next()) {
+            items.push(unpack(&String::from_utf8_lossy(&key), packed)?);
         }
-        Ok(MemoryReply::Items { items, more: false })
+        Ok(MemoryReply::Items { items, more })
     }
 
     async fn watch(&self, namespace: &str, key: &str, version: u64, timeout_ms: u64) -> Result<MemoryReply, Failure> {
         let timeout = Duration::from_millis(timeout_ms);
         let deadline = Instant::now() + timeout;
-        let mut changes = self.shared.hub.listen(&changes(namespace)).await;
+        let mut changes = self.shared.hub.listen(&self.changes(namespace)).await;
         loop {
-            let item = self.get(namespace, key).await?;
+            let item = self.get(namespace, key, Some(deadline)).await?;
             if item.as_ref().map_or(0, |item| item.version) != version {
                 return Ok(MemoryReply::Value(item));
             }
@@ -223,11 +211,11 @@ impl RedisStore {
     async fn lock(&self, namespace: &str, run: RunId, wish: LockWish) -> Result<(), Failure> {
         let timeout = Duration::from_millis(wish.timeout_ms);
         let deadline = Instant::now() + timeout;
-        self.note_name(NAMESPACES, namespace).await?;
-        self.note_share(run, format!("lock {namespace}")).await?;
+        self.note_name(Kind::Namespace, namespace, Some(deadline)).await?;
+        self.note_share(run, format!("lock {namespace}"), Some(deadline)).await?;
         let mut woken: Option<broadcast::Receiver<WakeUp>> = None;
         loop {
-            let (word, holder, left_ms) = self.lock_script("lock", namespace, run, wish.ttl_ms).await?;
+            let (word, holder, left_ms) = self.lock_script("lock", namespace, run, wish.ttl_ms, Some(deadline)).await?;
             match word.as_str() {
                 "ok" => return Ok(()),
                 "lost" => return Err(failure::lock_lost(namespace)),
@@ -239,7 +227,7 @@ impl RedisStore {
             }
             let Some(woken) = &mut woken else {
                 // It may have been given back before this was listened to.
-                woken = Some(self.shared.hub.listen(&free(namespace)).await);
+                woken = Some(self.shared.hub.listen(&self.free(namespace)).await);
                 continue;
             };
             let left = Duration::from_millis(left_ms.unwrap_or(0).max(1));
@@ -250,7 +238,7 @@ impl RedisStore {
 
     /// Gives a lock back for good: the run has ended.
     pub(super) async fn release_lock(&self, namespace: &str, run: RunId) -> Result<(), Failure> {
-        self.lock_script("release", namespace, run, 0).await.map(drop)
+        self.lock_script("release", namespace, run, 0, None).await.map(drop)
     }
 
     async fn lock_script(
@@ -259,12 +247,13 @@ impl RedisStore {
         namespace: &str,
         run: RunId,
         ttl_ms: u64,
+        deadline: Option<Instant>,
     ) -> Result<(String, Option<String>, Option<u64>), Failure> {
         let prefix = prefix(namespace);
         let mut invocation = LOCK.prepare_invoke();
         invocation.key(format!("{prefix}:lock")).key(format!("{prefix}:lost"));
-        invocation.arg(what).arg(run.to_string()).arg(ttl_ms).arg(free(namespace));
-        let answer: Vec<redis::Value> = self.run_script(Safety::Repeatable, &invocation).await?;
+        invocation.arg(what).arg(run.to_string()).arg(ttl_ms).arg(self.free(namespace));
+        let answer: Vec<redis::Value> = self.run_script(Safety::Repeatable, deadline, &invocation).await?;
         let mut answer = answer.into_iter();
         let mut text = || answer.next().and_then(|word| redis::from_redis_value::<String>(word).ok());
         Ok((text().unwrap_or_default(), text(), text().and_then(|left| left.parse().ok())))
@@ -272,7 +261,7 @@ impl RedisStore {
 
     pub(super) async fn namespaces(&self) -> Result<Vec<NamespaceSummary>, Failure> {
         let mut found = Vec::new();
-        for name in self.names(NAMESPACES).await? {
+        for name in self.names(Kind::Namespace).await? {
             let sweep = Write { op: "sweep", key: "", value: b"", version: 0, ttl: String::new() };
             self.script(&name, By::default(), &sweep, false).await?;
             let prefix = prefix(&name);
@@ -303,12 +292,16 @@ impl RedisStore {
 
     pub(super) async fn do_subscribe(&self, namespace: &str) -> Result<broadcast::Receiver<MemoryChange>, Failure> {
         check::namespace(namespace)?;
-        let mut changes = self.shared.hub.listen(&changes(namespace)).await;
+        let mut changes = self.shared.hub.listen(&self.changes(namespace)).await;
         let (sender, receiver) = broadcast::channel(WATCH_BACKLOG_MAX);
         let namespace = namespace.to_owned();
         tokio::spawn(async move {
             loop {
-                let change = match changes.recv().await {
+                let told = tokio::select! {
+                    told = changes.recv() => told,
+                    () = sender.closed() => return,
+                };
+                let change = match told {
                     Ok(Some(change)) => parse_change(&namespace, &change),
                     Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => Some(missed(&namespace)),
                     Err(broadcast::error::RecvError::Closed) => return,
@@ -320,17 +313,14 @@ impl RedisStore {
         });
         Ok(receiver)
     }
-}
 
-/// Keys read at once for a listing.
-const LIST_AT_ONCE: usize = 200;
+    fn changes(&self, namespace: &str) -> String {
+        wake_ups(&prefix(namespace), "changes", self.shared.link.database)
+    }
 
-fn changes(namespace: &str) -> String {
-    format!("{}:changes", prefix(namespace))
-}
-
-fn free(namespace: &str) -> String {
-    format!("{}:free", prefix(namespace))
+    fn free(&self, namespace: &str) -> String {
+        wake_ups(&prefix(namespace), "free", self.shared.link.database)
+    }
 }
 
 /// A watcher may have missed something.

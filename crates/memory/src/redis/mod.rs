@@ -17,11 +17,11 @@ mod channel;
 mod hub;
 mod link;
 mod memory;
+mod names;
 mod shares;
 
-use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use redis::{Script, ScriptInvocation};
@@ -31,16 +31,20 @@ use runlet_proto::memory::{
     MemoryCall, MemoryChange, MemoryFound, MemoryQuestion, MemoryReply, Message, ReceiveCall, SendCall,
 };
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use self::hub::Hub;
 use self::link::{Link, Safety};
+use self::names::Told;
 use self::shares::Shares;
 use crate::limits::{ANSWER_KEPT, LEASE, PATIENCE, WAIT_RECHECK};
 use crate::store::{By, Quota, SharedMemory, Token, Verdict};
 
 static WRITE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("write.lua")));
 static LOCK: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lock.lua")));
+static LIST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("list.lua")));
 static CHANNEL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("channel.lua")));
+static NAMES: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("names.lua")));
 
 /// The names there are.
 const NAMESPACES: &str = "runlet:namespaces";
@@ -77,7 +81,7 @@ struct Shared {
     /// What runs of this supervisor have.
     shares: Shares,
     /// Names that the server knows of.
-    told: Mutex<HashSet<String>>,
+    told: Told,
 }
 
 impl fmt::Debug for RedisStore {
@@ -104,7 +108,7 @@ impl RedisStore {
     pub fn tuned(url: &str, quota: Quota, tuning: Tuning) -> Result<Self, String> {
         let link = Link::new(url, tuning.patience)?;
         let hub = Hub::start(link.client.clone());
-        let shared = Shared { link, hub, quota, tuning, shares: Shares::default(), told: Mutex::default() };
+        let shared = Shared { link, hub, quota, tuning, shares: Shares::default(), told: Told::default() };
         let store = Self { shared: Arc::new(shared) };
         shares::keep_renewing(&store);
         Ok(store)
@@ -122,44 +126,45 @@ impl RedisStore {
         self.shared.link.away()
     }
 
-    /// Has a script run.
+    /// Has a script run; tried again until the deadline, if there is one, and no longer than the patience.
     async fn run_script<T: redis::FromRedisValue>(
         &self,
         safety: Safety,
+        deadline: Option<Instant>,
         invocation: &ScriptInvocation<'_>,
     ) -> Result<T, Failure> {
         let command = |mut connection| async move { invocation.invoke_async(&mut connection).await };
-        self.shared.link.run(safety, None, command).await
+        self.shared.link.run(safety, deadline, command).await
     }
 
     /// Has a command carried out that may be repeated.
     async fn run_command<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, Failure> {
+        self.run_command_until(None, command).await
+    }
+
+    /// As [`Self::run_command`], tried again until the deadline.
+    async fn run_command_until<T: redis::FromRedisValue>(
+        &self,
+        deadline: Option<Instant>,
+        command: &redis::Cmd,
+    ) -> Result<T, Failure> {
         let command = |mut connection| async move { command.query_async(&mut connection).await };
-        self.shared.link.run(Safety::Repeatable, None, command).await
+        self.shared.link.run(Safety::Repeatable, deadline, command).await
     }
 
     /// Has several commands carried out at once that may be repeated.
     async fn run_pipeline<T: redis::FromRedisValue>(&self, pipeline: &redis::Pipeline) -> Result<T, Failure> {
+        self.run_pipeline_until(None, pipeline).await
+    }
+
+    /// As [`Self::run_pipeline`], tried again until the deadline.
+    async fn run_pipeline_until<T: redis::FromRedisValue>(
+        &self,
+        deadline: Option<Instant>,
+        pipeline: &redis::Pipeline,
+    ) -> Result<T, Failure> {
         let command = |mut connection| async move { pipeline.query_async(&mut connection).await };
-        self.shared.link.run(Safety::Repeatable, None, command).await
-    }
-
-    /// Sees to it that a name is among those of the server. In a slot of its own, so not in the scripts.
-    async fn note_name(&self, registry: &str, name: &str) -> Result<(), Failure> {
-        let known = format!("{registry} {name}");
-        let told = || self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told().contains(&known) {
-            return Ok(());
-        }
-        self.run_command::<()>(redis::cmd("SADD").arg(registry).arg(name)).await?;
-        told().insert(known);
-        Ok(())
-    }
-
-    async fn names(&self, registry: &str) -> Result<Vec<String>, Failure> {
-        let mut names: Vec<String> = self.run_command(redis::cmd("SMEMBERS").arg(registry)).await?;
-        names.sort_unstable();
-        Ok(names)
+        self.shared.link.run(Safety::Repeatable, deadline, command).await
     }
 }
 
@@ -197,6 +202,11 @@ impl SharedMemory for RedisStore {
 fn answer_kept_ms(by: By) -> u64 {
     let kept = by.run.zip(by.token).map(|_| u64::try_from(ANSWER_KEPT.as_millis()).unwrap_or(u64::MAX));
     kept.unwrap_or(0)
+}
+
+/// The channel of wake-ups of this name. The server's are one for all its databases, so the database is in it.
+fn wake_ups(prefix: &str, what: &str, database: i64) -> String {
+    format!("{prefix}:{what}@{database}")
 }
 
 /// The name of the key of an answer, below that of what it is about.

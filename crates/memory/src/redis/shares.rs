@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{RedisStore, Shared};
+use crate::limits::{ANSWERS_PER_RUN_MAX, FORGOTTEN_AT_ONCE};
 use crate::store::Verdict;
 
 /// How long the server remembers what a run has.
@@ -27,13 +28,30 @@ pub(super) struct Of {
     pub(super) messages: BTreeSet<(String, u64)>,
     /// Namespaces whose lock it took.
     pub(super) locks: BTreeSet<String>,
-    /// Keys of answers.
+    /// Keys of answers, at most [`ANSWERS_PER_RUN_MAX`]; those beyond end with their time.
     pub(super) answers: BTreeSet<String>,
+    /// Whether an earlier supervisor may have taken something that is not known here yet.
+    is_inherited: bool,
 }
 
 impl Shares {
     pub(super) fn of(&self, run: RunId, change: impl FnOnce(&mut Of)) {
         change(self.lock().entry(run).or_default());
+    }
+
+    /// A message is a run's.
+    pub(super) fn received(&self, run: RunId, channel: &str, id: u64) {
+        self.of(run, |of| {
+            of.messages.insert((channel.to_owned(), id));
+        });
+    }
+
+    /// A message is a run's no more.
+    pub(super) fn settled(&self, run: RunId, channel: &str, id: u64) {
+        // A run that was released already is not begun anew by it.
+        if let Some(of) = self.lock().get_mut(&run) {
+            of.messages.remove(&(channel.to_owned(), id));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RunId, Of>> {
@@ -55,8 +73,8 @@ impl Shares {
 }
 
 impl Of {
-    /// Notes one thing, in the server's words.
-    fn note(&mut self, what: &str) {
+    /// Notes one thing, in the server's words; false if there are too many of its kind.
+    fn note(&mut self, what: &str) -> bool {
         let mut words = what.split(' ');
         match (words.next(), words.next(), words.next()) {
             (Some("message"), Some(channel), Some(id)) => {
@@ -67,10 +85,24 @@ impl Of {
             (Some("lock"), Some(namespace), None) => {
                 self.locks.insert(namespace.to_owned());
             }
+            (Some("answer"), Some(_), None) if self.answers.len() >= ANSWERS_PER_RUN_MAX => return false,
             (Some("answer"), Some(key), None) => {
                 self.answers.insert(key.to_owned());
             }
             (_, _, _) => {}
+        }
+        true
+    }
+}
+
+impl Of {
+    /// Takes over what an earlier supervisor has noted.
+    fn inherit(&mut self, had: &[String]) {
+        if std::mem::take(&mut self.is_inherited) {
+            for what in had {
+                // What is beyond the bound ends with its time.
+                let _ = self.note(what);
+            }
         }
     }
 }
@@ -99,13 +131,13 @@ impl RedisStore {
     /// A run that an earlier supervisor began goes on here: what it has is renewed and released as if this one had taken it.
     pub fn adopt(&self, run: RunId) {
         let store = self.clone();
-        self.shared.shares.of(run, |_| {});
+        self.shared.shares.of(run, |of| of.is_inherited = true);
         tokio::spawn(async move {
             match store.known_of(run).await {
                 // It may have ended meanwhile; then it has been released.
                 Ok(had) => {
                     if let Some(of) = store.shared.shares.lock().get_mut(&run) {
-                        had.iter().for_each(|what| of.note(what));
+                        of.inherit(&had);
                     }
                 }
                 Err(failure) => tracing::warn!(%run, "what it has in shared memory is not known: {failure}"),
@@ -119,8 +151,19 @@ impl RedisStore {
     }
 
     /// Notes what a run has, here and at the server.
-    pub(super) async fn note_share(&self, run: RunId, what: String) -> Result<(), Failure> {
-        self.shared.shares.of(run, |of| of.note(&what));
+    pub(super) async fn note_share(&self, run: RunId, what: String, deadline: Option<Instant>) -> Result<(), Failure> {
+        let mut is_noted = true;
+        self.shared.shares.of(run, |of| is_noted = of.note(&what));
+        if is_noted { self.note_at_server(run, what, deadline).await } else { Ok(()) }
+    }
+
+    /// Notes what a run has, at the server only.
+    pub(super) async fn note_at_server(
+        &self,
+        run: RunId,
+        what: String,
+        deadline: Option<Instant>,
+    ) -> Result<(), Failure> {
         let mut pipeline = redis::pipe();
         pipeline.cmd("SADD").arg(key_of(run)).arg(what).ignore();
         pipeline
@@ -128,15 +171,22 @@ impl RedisStore {
             .arg(key_of(run))
             .arg(u64::try_from(REMEMBERED.as_millis()).unwrap_or(u64::MAX))
             .ignore();
-        self.run_pipeline::<()>(&pipeline).await
+        self.run_pipeline_until::<()>(deadline, &pipeline).await
+    }
+
+    /// A message is a run's no more, whatever becomes of it: this supervisor does not renew its lease, nor does the next.
+    pub(super) async fn forget_message(&self, run: RunId, channel: &str, id: u64) -> Result<(), Failure> {
+        let what = format!("message {channel} {id}");
+        self.run_command::<()>(redis::cmd("SREM").arg(key_of(run)).arg(what)).await
     }
 
     pub(super) async fn do_release(&self, run: RunId, verdict: Verdict) -> Result<(), Failure> {
         let of = self.shared.shares.lock().remove(&run);
         let Some(mut of) = of else { return Ok(()) };
-        // An earlier supervisor may have taken some of it, and not all of that is known here yet.
-        self.known_of(run).await?.iter().for_each(|what| of.note(what));
-        let Of { messages, locks, answers } = of;
+        if of.is_inherited {
+            of.inherit(&self.known_of(run).await?);
+        }
+        let Of { messages, locks, answers, is_inherited: _ } = of;
         for (channel, id) in messages {
             self.do_settle(&channel, id, run, verdict.clone()).await?;
         }
@@ -147,8 +197,13 @@ impl RedisStore {
         forget.arg(key_of(run));
         self.run_command::<()>(&forget).await?;
         // Each in its own slot.
-        for key in answers {
-            self.run_command::<()>(redis::cmd("UNLINK").arg(key)).await?;
+        let answers: Vec<String> = answers.into_iter().collect();
+        for some in answers.chunks(FORGOTTEN_AT_ONCE) {
+            let mut forget = redis::pipe();
+            for key in some {
+                forget.cmd("UNLINK").arg(key).ignore();
+            }
+            self.run_pipeline::<()>(&forget).await?;
         }
         Ok(())
     }
