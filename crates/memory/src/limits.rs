@@ -92,5 +92,8 @@ pub const FORGOTTEN_AT_ONCE: usize = 500;
 /// How often a value is computed anew here, since another writer came first.
 pub const COMPUTE_TRIES_MAX: usize = 64;
 
+/// Longest pause before a value is computed anew; each is drawn, so that many writers of one key do not come at once again.
+pub const COMPUTE_PAUSE_MAX: Duration = Duration::from_millis(32);
+
 /// Wake-ups that one listener may lie behind.
 pub const WAKE_UPS_MAX: usize = 256;

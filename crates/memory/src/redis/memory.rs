@@ -1,5 +1,6 @@
 //! Operations on namespaces.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,13 @@ use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
 use runlet_proto::memory::{Item, LockWish, MemoryCall, MemoryChange, MemoryOp, MemoryReply, NamespaceSummary};
 use tokio::sync::broadcast;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::hub::WakeUp;
 use super::link::Safety;
 use super::names::Kind;
 use super::{LIST, LOCK, RedisStore, WRITE, answer_kept_ms, answer_key, safety, wake_ups};
-use crate::limits::{COMPUTE_TRIES_MAX, LIST_BYTES_MAX, LIST_ITEMS_MAX, WATCH_BACKLOG_MAX};
+use crate::limits::{COMPUTE_PAUSE_MAX, COMPUTE_TRIES_MAX, LIST_BYTES_MAX, LIST_ITEMS_MAX, WATCH_BACKLOG_MAX};
 use crate::store::By;
 use crate::{check, failure, value};
 
@@ -109,7 +110,12 @@ impl RedisStore {
             if tries > COMPUTE_TRIES_MAX {
                 return Err(failure::busy(key));
             }
-            let before = if word == "compute" { packed_of(given) } else { self.packed(namespace, key).await? };
+            // The first time at once: most often nobody else is there.
+            if tries > 1 {
+                sleep(pause_of(tries)).await;
+            }
+            let is_fresh = word == "compute" && tries == 1;
+            let before = if is_fresh { packed_of(given) } else { self.packed(namespace, key).await? };
             let before = before.map(|packed| unpack(key, packed)).transpose()?;
             let sum = value::add(key, before.as_ref().map(|item| &item.value[..]), write.value)?;
             let version = before.map_or(0, |item| item.version);
@@ -321,6 +327,14 @@ impl RedisStore {
     fn free(&self, namespace: &str) -> String {
         wake_ups(&prefix(namespace), "free", self.shared.link.database)
     }
+}
+
+/// How long to wait before a value is computed for the so-many-th time: anything up to a bound that doubles each time.
+fn pause_of(tries: usize) -> Duration {
+    let bound = Duration::from_millis(1_u64 << tries.min(16)).min(COMPUTE_PAUSE_MAX);
+    // Each state is seeded at random.
+    let drawn = RandomState::new().hash_one(tries) % u64::try_from(bound.as_millis()).unwrap_or(u64::MAX).max(1);
+    Duration::from_millis(drawn)
 }
 
 /// A watcher may have missed something.
