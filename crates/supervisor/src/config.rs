@@ -63,7 +63,7 @@ pub struct Config {
 /// Where what workflows share lies, and how much it may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Memory {
-    /// [`Self::EMBEDDED`], or the address of a Redis or Valkey server: `redis://…` or `rediss://…`.
+    /// [`Self::EMBEDDED`], or the address of a Redis or Valkey server: `redis://…`, `rediss://…` with TLS, `unix://…`.
     pub url: String,
     /// Keys of a namespace.
     pub keys_max: u64,
@@ -80,6 +80,10 @@ pub struct Memory {
 impl Memory {
     /// In the supervisor itself, kept by its journal.
     pub const EMBEDDED: &str = "embedded:";
+
+    /// Of the addresses of servers, as its client reads them.
+    const SCHEMES: [&str; 7] =
+        ["redis://", "rediss://", "valkey://", "valkeys://", "unix://", "redis+unix://", "valkey+unix://"];
 
     /// The address without what is secret in it. One that is written wrong loses rather too much.
     #[must_use]
@@ -110,8 +114,7 @@ impl Memory {
     /// # Errors
     /// In one sentence, with the way out.
     pub fn check(&self) -> Result<(), String> {
-        let known = ["redis://", "rediss://", "redis+unix://", "unix://"];
-        if self.url == Self::EMBEDDED || known.iter().any(|scheme| self.url.starts_with(scheme)) {
+        if self.url == Self::EMBEDDED || Self::SCHEMES.iter().any(|scheme| self.url.starts_with(scheme)) {
             return Ok(());
         }
         let scheme = match self.url.split_once(':') {
@@ -120,7 +123,7 @@ impl Memory {
             Some(_) | None => "none",
         };
         Err(format!(
-            "the scheme of `memory.url` is {scheme}; it is `{}`, `redis://host:port` or `rediss://host:port`",
+            "the scheme of `memory.url` is {scheme}; it is `{}`, `redis://host:port`, `rediss://host:port` with TLS, or `unix:///path`",
             Self::EMBEDDED
         ))
     }
@@ -207,6 +210,10 @@ mod tests {
             assert!(error.starts_with(&format!("the scheme of `memory.url` is {scheme};")), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
-        assert_eq!(at("redis://u:secret@host").check(), Ok(()));
+        for url in
+            ["redis://u:secret@host", "valkey://host", "valkeys://host:1/2", "unix:///run/redis.sock", "embedded:"]
+        {
+            assert_eq!(at(url).check(), Ok(()), "{url}");
+        }
     }
 }

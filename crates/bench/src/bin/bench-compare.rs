@@ -4,13 +4,13 @@
 //! time, 1 otherwise; a missed target is a finding, not a failure, unless `--strict`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
-use std::{env, error, fs, thread};
+use std::{error, thread};
 
 use clap::Parser;
-use runlet_bench::driver::drive;
+use runlet_bench::driver::{Common, drive, programs};
 use runlet_bench::group::Group;
 use runlet_bench::measure::{self, Schedule};
 use runlet_bench::render;
@@ -22,12 +22,8 @@ use tokio::sync::OnceCell;
 /// Compares Runlet with a bare HTTP server, Node-RED and n8n, in one run on this machine.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Short turns: a look within minutes, whose figures are rough.
-    #[arg(long)]
-    quick: bool,
-    /// Also write everything as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
     /// Only these workloads.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Workload::Hello, Workload::Scrape,
         Workload::ScrapeAll, Workload::Scrape1m, Workload::ScrapeAll1m])]
@@ -47,12 +43,6 @@ struct Options {
     /// End a turn after so many requests.
     #[arg(long)]
     requests: Option<u64>,
-    /// Exit with 1 also if a target was measured and missed.
-    #[arg(long)]
-    strict: bool,
-    /// Folder with the definitions and flows.
-    #[arg(long, value_name = "DIR", default_value = "scripts/bench.d")]
-    flows: PathBuf,
     /// Folder with the peers that scripts/bench-peers installs.
     #[arg(long, value_name = "DIR", env = "RUNLET_BENCH_PEERS")]
     peers: Option<PathBuf>,
@@ -66,13 +56,12 @@ async fn main() -> ExitCode {
 
 /// `Ok` is whether everything went well.
 async fn compare(options: &Options) -> Result<bool, Box<dyn error::Error>> {
-    let programs = env::current_exe()?.parent().map(Path::to_owned).ok_or("the bench has no folder")?;
-    let dir = tempfile::tempdir()?;
+    let (programs, dir) = (programs()?, tempfile::tempdir()?);
     let mut pages = Group::start(Command::new(programs.join("bench-pages")), &dir.path().join("pages.log"))?;
     let ground = Ground {
         pages: pages.await_log(printed_address).await?,
         programs,
-        flows: options.flows.clone(),
+        flows: options.common.flows.clone(),
         peers: options.peers.clone().unwrap_or_else(default_peers),
         n8n: OnceCell::new(),
     };
@@ -81,7 +70,7 @@ async fn compare(options: &Options) -> Result<bool, Box<dyn error::Error>> {
     let measured = measure::run(&schedule, &ground, &pages).await?;
     let mut summary = Summary {
         cores: thread::available_parallelism()?.get(),
-        quick: options.quick,
+        quick: options.common.quick,
         rounds: schedule.rounds,
         window_seconds: schedule.window.as_secs_f64(),
         systems: systems.into_iter().map(|(system, version)| (system.name(), version)).collect(),
@@ -92,13 +81,8 @@ async fn compare(options: &Options) -> Result<bool, Box<dyn error::Error>> {
         targets: Vec::new(),
     };
     summary.fill(&measured);
-    if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_vec_pretty(&summary)?)
-            .map_err(|cause| format!("{}: {cause}", path.display()))?;
-    }
-    print!("{}", render::summary(&summary));
-    let missed = summary.targets.iter().any(|verdict| verdict.met == Some(false));
-    Ok(summary.is_clean() && !(options.strict && missed))
+    let well = options.common.tell(&summary, &render::summary(&summary), &summary.targets)?;
+    Ok(summary.is_clean() && well)
 }
 
 /// The systems that take part with their versions, and why others do not. One that was asked for by name must be there.
@@ -122,7 +106,7 @@ fn present(options: &Options, ground: &Ground) -> Result<Present, String> {
 type Present = (BTreeMap<SystemKind, String>, BTreeMap<&'static str, String>);
 
 fn schedule(options: &Options, systems: Vec<SystemKind>) -> Schedule {
-    let (warmup, window, idle) = if options.quick { (0.3, 1.0, 2.0) } else { (1.0, 5.0, 5.0) };
+    let (warmup, window, idle) = if options.common.quick { (0.3, 1.0, 2.0) } else { (1.0, 5.0, 5.0) };
     Schedule {
         workloads: options.only.clone(),
         systems,

@@ -2,30 +2,19 @@
 //!
 //! Exit code 0 when everything could be measured; a missed target is a finding, not a failure, unless `--strict`.
 
-use std::path::{Path, PathBuf};
+use std::error;
 use std::process::ExitCode;
 use std::time::Duration;
-use std::{env, error, fs};
 
 use clap::Parser;
-use runlet_bench::driver::drive;
+use runlet_bench::driver::{Common, drive, programs};
 use runlet_bench::durable::{self, Schedule};
 
 /// Measures Runlet's journal on this machine.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Short turns: a look within a minute or two, whose figures are rough.
-    #[arg(long)]
-    quick: bool,
-    /// Also write everything as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Exit with 1 also if a target was missed.
-    #[arg(long)]
-    strict: bool,
-    /// Folder with the definitions and flows.
-    #[arg(long, value_name = "DIR", default_value = "scripts/bench.d")]
-    flows: PathBuf,
+    #[command(flatten)]
+    common: Common,
     /// Seconds of the load that goes on [default: 300, quick: 20].
     #[arg(long, value_name = "SECONDS")]
     soak: Option<u64>,
@@ -39,14 +28,7 @@ async fn main() -> ExitCode {
 
 /// `Ok` is whether everything went well.
 async fn measure(options: &Options) -> Result<bool, Box<dyn error::Error>> {
-    let programs = env::current_exe()?.parent().map(Path::to_owned).ok_or("the bench has no folder")?;
-    let schedule = Schedule::new(options.quick, options.soak.map(Duration::from_secs));
-    let figures = durable::run(&schedule, &programs, &options.flows).await?;
-    if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_vec_pretty(&figures)?)
-            .map_err(|cause| format!("{}: {cause}", path.display()))?;
-    }
-    print!("{}", figures.render());
-    let missed = figures.targets.iter().any(|verdict| verdict.met == Some(false));
-    Ok(!(options.strict && missed))
+    let schedule = Schedule::new(options.common.quick, options.soak.map(Duration::from_secs));
+    let figures = durable::run(&schedule, &programs()?, &options.common.flows).await?;
+    options.common.tell(&figures, &figures.render(), &figures.targets)
 }

@@ -2,13 +2,13 @@
 //!
 //! Exit code 0 when everything could be measured; a missed target is a finding, not a failure, unless `--strict`.
 
+use std::error;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::{env, error, fs};
 
 use clap::Parser;
-use runlet_bench::driver::drive;
+use runlet_bench::driver::{Common, drive, programs};
 use runlet_bench::heavy::{self, Schedule};
 use runlet_bench::system::Ground;
 use tokio::sync::OnceCell;
@@ -16,18 +16,8 @@ use tokio::sync::OnceCell;
 /// Measures Runlet's heavy lane on this machine.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Short turns: a look within a minute or two, whose figures are rough.
-    #[arg(long)]
-    quick: bool,
-    /// Also write everything as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Exit with 1 also if a target was missed.
-    #[arg(long)]
-    strict: bool,
-    /// Folder with the definitions and flows.
-    #[arg(long, value_name = "DIR", default_value = "scripts/bench.d")]
-    flows: PathBuf,
+    #[command(flatten)]
+    common: Common,
     /// Folder with the peers that scripts/bench-peers installs.
     #[arg(long, value_name = "DIR", env = "RUNLET_BENCH_PEERS")]
     peers: Option<PathBuf>,
@@ -42,19 +32,13 @@ async fn main() -> ExitCode {
 /// `Ok` is whether everything went well.
 async fn measure(options: &Options) -> Result<bool, Box<dyn error::Error>> {
     let ground = Ground {
-        programs: env::current_exe()?.parent().map(Path::to_owned).ok_or("the bench has no folder")?,
-        flows: options.flows.clone(),
+        programs: programs()?,
+        flows: options.common.flows.clone(),
         peers: options.peers.clone().unwrap_or_else(runlet_bench::system::default_peers),
         // No flow here reads a page.
         pages: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         n8n: OnceCell::new(),
     };
-    let figures = heavy::run(&Schedule::new(options.quick), &ground).await?;
-    if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_vec_pretty(&figures)?)
-            .map_err(|cause| format!("{}: {cause}", path.display()))?;
-    }
-    print!("{}", figures.render());
-    let missed = figures.targets.iter().any(|verdict| verdict.met == Some(false));
-    Ok(!(options.strict && missed))
+    let figures = heavy::run(&Schedule::new(options.common.quick), &ground).await?;
+    options.common.tell(&figures, &figures.render(), &figures.targets)
 }

@@ -43,13 +43,13 @@ pub(super) struct Told(Mutex<Lately>);
 struct Lately {
     /// How often the server had come back then: it may have come back without them.
     returns: u64,
-    at: HashMap<(Kind, String), Instant>,
+    at: HashMap<Kind, HashMap<String, Instant>>,
 }
 
 impl Told {
     fn is_fresh(&self, kind: Kind, name: &str, returns: u64) -> bool {
         let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = told.at.get(&(kind, name.to_owned()));
+        let at = told.at.get(&kind).and_then(|at| at.get(name));
         told.returns == returns && at.is_some_and(|at| at.elapsed() < NAME_NOTED)
     }
 
@@ -59,10 +59,11 @@ impl Told {
             told.at.clear();
             told.returns = returns;
         }
-        if told.at.len() >= NAMESPACES_MAX + CHANNELS_MAX {
-            told.at.retain(|_, at| at.elapsed() < NAME_NOTED);
+        let at = told.at.entry(kind).or_default();
+        if at.len() >= kind.many().1 {
+            at.retain(|_, at| at.elapsed() < NAME_NOTED);
         }
-        told.at.insert((kind, name.to_owned()), Instant::now());
+        at.insert(name.to_owned(), Instant::now());
     }
 }
 

@@ -9,7 +9,7 @@ mod received;
 use std::sync::Arc;
 
 use runlet_blocks::CallId;
-use runlet_journal::{Entry, StoredMemory};
+use runlet_journal::{Entry, MemoryChange, StoredMemory};
 use runlet_kernel::Time;
 use runlet_memory::{By, Embedded, Quota, RedisStore, SharedMemory};
 use runlet_proto::call::{Answer, Call};
@@ -90,6 +90,7 @@ impl Core {
         match &mut self.store {
             Store::Embedded(store) => {
                 *store = embedded(&self.memory_config, self.clock, stored);
+                self.sweep_due = None;
                 store.release_unless(|run| self.runs.contains_key(&run));
                 self.keep_memory();
             }
@@ -113,7 +114,10 @@ impl Core {
             return 0;
         }
         let changes = store.take_changes();
-        self.sweep_due = None;
+        // Nothing else brings the next expiry nearer; when one that is gone would have been due, it is looked up again.
+        if changes.iter().any(|change| matches!(change, MemoryChange::Set { expires_at_ms: Some(_), .. })) {
+            self.sweep_due = None;
+        }
         self.append_relaxed(vec![Entry::Memory(changes)])
     }
 
