@@ -31,7 +31,9 @@ pub(crate) fn memory(call: &MemoryCall, by: By, quota: &Quota) -> Result<(), Fai
             if let Some(ttl_ms) = ttl_ms.filter(|ttl_ms| !within(*ttl_ms, TTL_MAX)) {
                 return Err(failure::ttl(ttl_ms));
             }
-            value::check("value", value, quota.value_bytes_max)
+            value::check("value", value, quota.value_bytes_max)?;
+            // Only what is a number may be added, whatever the key holds.
+            if let MemoryOp::Add { .. } = call.op { value::add(key, None, value).map(drop) } else { Ok(()) }
         }
         MemoryOp::List { prefix, after, .. } => {
             if !prefix.is_empty() {

@@ -14,7 +14,7 @@ mod value;
 
 pub use embedded::{Clock, Embedded};
 pub use name::{NAME_PATTERN, is_name};
-pub use redis::RedisStore;
 #[doc(hidden)]
 pub use redis::Tuning;
+pub use redis::{Prompt, Prompted, RedisStore, Way};
 pub use store::{By, Quota, SharedMemory, Token, Verdict};

@@ -6,10 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use runlet_memory::{RedisStore, SharedMemory as _, Tuning, Verdict};
-use runlet_proto::memory::{LockWish, MemoryCall, MemoryOp, MemoryQuestion};
+use runlet_memory::{By, Prompted, RedisStore, SharedMemory, Tuning, Verdict, Way};
+use runlet_proto::failure::Failure;
+use runlet_proto::ids::RunId;
+use runlet_proto::memory::{
+    LockWish, MemoryCall, MemoryChange, MemoryFound, MemoryOp, MemoryQuestion, MemoryReply, Message, ReceiveCall,
+    SendCall,
+};
 use runlet_tests::redis_server::Server;
-use suite::{PATIENCE, QUOTA, World, bytes, code, for_each_case, soon, text, value, with_token};
+use suite::{PATIENCE, QUOTA, World, bytes, code, soon, text, value, with_token};
+use tokio::sync::broadcast;
 
 /// Short enough to be waited for.
 const TUNING: Tuning =
@@ -26,7 +32,7 @@ fn store(server: &Server) -> RedisStore {
 }
 
 /// A world of this store; its time is the server's.
-fn world_of(store: RedisStore, server: &Arc<Server>) -> Arc<World<RedisStore>> {
+fn world_of<S: SharedMemory + Clone>(store: S, server: &Arc<Server>) -> Arc<World<S>> {
     let server = Arc::clone(server);
     let pass = move |ms: u64| -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         let server = Arc::clone(&server);
@@ -45,25 +51,84 @@ fn world_of(store: RedisStore, server: &Arc<Server>) -> Arc<World<RedisStore>> {
     World::new(store, Box::new(pass))
 }
 
-fn world() -> Arc<World<RedisStore>> {
-    let server = Arc::new(Server::start());
-    world_of(store(&server), &server)
-}
-
-macro_rules! tests {
-    ($($module:ident: $($name:ident),+;)+) => {
+/// The suite on a store.
+macro_rules! suite_on {
+    ($store:path: $($module:ident: $($name:ident),+;)+) => {
         $(mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    super::suite::$module::$name(super::world()).await;
+                    let server = std::sync::Arc::new(runlet_tests::redis_server::Server::start());
+                    let world = crate::world_of($store(crate::store(&server)), &server);
+                    crate::suite::$module::$name(world).await;
                 }
             )+
         })+
     };
 }
 
-for_each_case!(tests);
+/// Every call alone.
+mod alone {
+    macro_rules! tests {
+        ($($cases:tt)+) => { suite_on!(std::convert::identity: $($cases)+); };
+    }
+    crate::suite::for_each_case!(tests);
+}
+
+/// Calls that can go together with others do, each between two that read.
+mod together {
+    macro_rules! tests {
+        ($($cases:tt)+) => { suite_on!(crate::Together: $($cases)+); };
+    }
+    crate::suite::for_each_case!(tests);
+}
+
+/// A store whose calls go together if they can.
+#[derive(Clone)]
+struct Together(RedisStore);
+
+impl SharedMemory for Together {
+    async fn memory(&self, call: MemoryCall, by: By) -> Result<MemoryReply, Failure> {
+        let read = |key: &str| MemoryCall { namespace: call.namespace.clone(), op: get(key), lock: None };
+        let ways = [read("before"), call.clone(), read("after")].map(|call| self.0.way_of(call, by));
+        let [Way::Together(before), Way::Together(prompt), Way::Together(after)] = ways else {
+            return self.0.memory(call, by).await;
+        };
+        let prompted = self.0.together(vec![before, prompt, after]).await;
+        match <[Prompted; 3]>::try_from(prompted).expect("three answers") {
+            [_, Prompted::Left(left), _] => {
+                assert_eq!(left, call);
+                self.0.memory(left, by).await
+            }
+            [Prompted::Answered(Ok(_)), Prompted::Answered(answer), Prompted::Answered(Ok(_))] => answer,
+            others => panic!("{others:?}"),
+        }
+    }
+
+    async fn send(&self, call: SendCall, by: By) -> Result<u64, Failure> {
+        self.0.send(call, by).await
+    }
+
+    async fn receive(&self, call: ReceiveCall, by: By) -> Result<Message, Failure> {
+        self.0.receive(call, by).await
+    }
+
+    async fn settle(&self, channel: String, id: u64, run: RunId, verdict: Verdict) -> Result<bool, Failure> {
+        self.0.settle(channel, id, run, verdict).await
+    }
+
+    async fn release(&self, run: RunId, verdict: Verdict) -> Result<(), Failure> {
+        self.0.release(run, verdict).await
+    }
+
+    async fn look(&self, question: MemoryQuestion) -> Result<MemoryFound, Failure> {
+        self.0.look(question).await
+    }
+
+    async fn subscribe(&self, namespace: &str) -> Result<broadcast::Receiver<MemoryChange>, Failure> {
+        self.0.subscribe(namespace).await
+    }
+}
 
 fn get(key: &str) -> MemoryOp {
     MemoryOp::Get { key: key.to_owned() }

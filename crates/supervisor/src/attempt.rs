@@ -109,7 +109,9 @@ pub(crate) struct Active {
     pub(crate) heavy: bool,
     /// Whether its worker computes it now.
     pub(crate) computing: bool,
-    /// Its calls under way.
+    /// How many of its calls have not been answered.
+    pub(crate) unanswered: usize,
+    /// Those of them that can be taken back.
     pub(crate) calls: Vec<AbortHandle>,
     /// What it waits for before it begins, if it has not begun.
     pub(crate) gate: Option<Gate>,
@@ -146,6 +148,7 @@ impl Active {
             waits_on: Arc::default(),
             heavy: false,
             computing: false,
+            unanswered: 0,
             calls: Vec::new(),
             gate: None,
         }

@@ -29,7 +29,7 @@ use crate::registry::Registry;
 use crate::reload::Fresh;
 use crate::run_id::RunIds;
 use crate::run_record::{RequestId, RunRecord};
-use crate::shared::Store;
+use crate::shared::{Store, Together};
 
 /// The payload the kernel moves between blocks.
 pub(crate) type Payload = runlet_blocks::Output;
@@ -70,6 +70,8 @@ pub(crate) struct Core {
     pub(crate) history: History,
     /// What workflows share.
     pub(crate) store: Store,
+    /// Where calls to the store go that go together.
+    pub(crate) together: Option<Together>,
     pub(crate) memory_config: config::Memory,
     /// When the next key expires; nothing, if that is to be looked up.
     pub(crate) sweep_due: Option<Option<Time>>,
@@ -171,6 +173,7 @@ impl Core {
             }
             Inbound::Disconnected { connection } => self.disconnected(connection),
             Inbound::Answered { attempt, call, answer, held } => self.answered(attempt, call, answer, held),
+            Inbound::AnsweredTogether(answered) => self.answered_together(answered),
             Inbound::Computed { attempt, execution, result } => self.computed(attempt, execution, result),
             Inbound::Parked { attempt } => self.parked(attempt),
             Inbound::Dropped { attempt } => self.dropped(attempt),

@@ -151,6 +151,7 @@ fn new_core(
 ) -> Result<Core, Error> {
     let clock = Clock::start(oldest_ms);
     let fetcher = Fetcher::new(runlet_fetch::Config { ca_file: config.ca_file.clone(), ..Default::default() })?;
+    let store = Store::open(&config.memory, clock)?;
     let kernel = Kernel::new(runlet_kernel::Config {
         slots: config.slots,
         live_runs_max: config.live_runs_max,
@@ -180,7 +181,8 @@ fn new_core(
         connections: HashMap::new(),
         route_watchers: Vec::new(),
         history: History::default(),
-        store: Store::open(&config.memory, clock)?,
+        together: store.together(loop_queue),
+        store,
         memory_config: config.memory.clone(),
         sweep_due: None,
         asked: HashMap::new(),

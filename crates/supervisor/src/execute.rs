@@ -67,6 +67,7 @@ impl Core {
             record.held.push(held);
         }
         let outcome = answer.outcome();
+        active.unanswered = active.unanswered.saturating_sub(1);
         active.answers.push_back((call, answer));
         let wakes = std::mem::take(&mut active.waiting);
         self.trace_answer(attempt, call, outcome);
@@ -169,7 +170,11 @@ impl Core {
         for (id, call) in calls {
             self.trace_call(attempt, id, &call);
             match self.start_call(attempt, id, call) {
-                Started::UnderWay(call) => active.calls.push(call),
+                Started::UnderWay(call) => {
+                    active.calls.push(call);
+                    active.unanswered += 1;
+                }
+                Started::Queued => active.unanswered += 1,
                 Started::Answered(answer) => {
                     self.export_answer(attempt, id, &answer);
                     self.note_received(attempt, id, &answer, true);
@@ -337,6 +342,8 @@ impl Core {
 pub(crate) enum Started {
     /// Its answer comes to the loop.
     UnderWay(AbortHandle),
+    /// The same, and it goes with others: it cannot be taken back.
+    Queued,
     /// Its answer was there at once.
     Answered(Answer),
 }

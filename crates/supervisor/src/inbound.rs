@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use runlet_blocks::{CallId, Execution, Step};
 use runlet_fetch::Held;
 use runlet_journal::StoredRun;
+use runlet_memory::Prompted;
 use runlet_proto::call::Answer;
 use runlet_proto::control::{ClientMessage, LogLevel, Refusal, Reply, Retry};
 use runlet_proto::failure::Failure;
@@ -20,6 +21,7 @@ use crate::heavy::zygote::ZygoteName;
 use crate::outbox::Outbox;
 use crate::reload::Fresh;
 use crate::run_record::RequestId;
+use crate::shared::Asked;
 
 /// Numbers the control connections of one supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +46,8 @@ pub(crate) enum Inbound {
     Disconnected { connection: ConnectionId },
     /// A call was answered; what was fetched comes with its part of the budget for bodies.
     Answered { attempt: AttemptId, call: CallId, answer: Answer, held: Held },
+    /// Calls to shared memory that went together were answered.
+    AnsweredTogether(Vec<Asked<Prompted>>),
     /// A pool thread stopped executing an attempt: it waits or it ended, or the block panicked.
     Computed { attempt: AttemptId, execution: Option<Box<Execution>>, result: Result<Step, Failure> },
     /// A pool thread gave its slot back and is parked.

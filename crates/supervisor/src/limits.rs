@@ -11,6 +11,16 @@ pub const INBOUND_MAX: usize = 4_096;
 /// Messages the loop takes at one go before it performs what came of them and looks at its timers again.
 pub const INBOUND_BATCH: usize = 256;
 
+/// Calls to shared memory in a Redis server that go there together: of more of them the first would be answered later than need
+/// be, and nothing would be gained.
+pub const TOGETHER_MAX: usize = 32;
+
+/// Groups of such calls under way at once: while the server has some, others are made and read.
+pub const TOGETHER_UNDER_WAY_MAX: usize = 8;
+
+/// Such calls that wait for the others; one more goes alone.
+pub const TOGETHER_QUEUE_MAX: usize = 4_096;
+
 /// Control connections at once; a further one is closed at once.
 pub const CONNECTIONS_MAX: usize = 512;
 

@@ -183,7 +183,7 @@ impl RedisStore {
         let (store, channel, message) = (self.clone(), call.channel.clone(), message_of(&words));
         let noted = format!("message {channel} {}", message.id);
         let delivered = Delivered { store, channel, run, message: Some(message) };
-        self.note_at_server(run, noted, deadline).await?;
+        self.note_at_server(run, &noted, deadline).await?;
         Ok((Some(delivered), None))
     }
 

@@ -75,36 +75,57 @@ impl Link {
         let deadline = deadline.map_or(patience, |deadline| deadline.min(patience));
         let mut pause = REPEAT_FIRST;
         loop {
-            let error = match command(self.manager.clone()).await {
-                Ok(answer) => {
-                    self.answered();
-                    return Ok(answer);
-                }
+            let error = match self.try_once(&command).await {
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let may_repeat = match Trouble::of(&error) {
-                Trouble::NotDone => true,
-                Trouble::Unknown => safety == Safety::Repeatable,
-                Trouble::Refused => {
-                    // It is there, unless it lets nobody in.
-                    if lets_nobody_in(&error) {
-                        self.failed(&error);
-                    } else {
-                        self.answered();
-                    }
-                    return Err(self.refused(&error));
-                }
-            };
-            self.failed(&error);
-            if !may_repeat {
-                return Err(self.unknown(&error));
-            }
+            self.may_repeat(safety, &error)?;
             if Instant::now() + pause >= deadline {
                 return Err(self.unavailable(&error));
             }
             sleep(pause).await;
             pause = (pause * 2).min(REPEAT_LAST);
         }
+    }
+
+    /// Has a command carried out, or not.
+    pub(super) async fn try_once<T, F>(&self, command: impl Fn(ConnectionManager) -> F) -> RedisResult<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let answer = command(self.manager.clone()).await;
+        if answer.is_ok() {
+            self.answered();
+        }
+        answer
+    }
+
+    /// Whether a command that ended so may be given another time. If not, its failure.
+    pub(super) fn may_repeat(&self, safety: Safety, error: &RedisError) -> Result<(), Failure> {
+        match (Trouble::of(error), safety) {
+            (Trouble::Refused, _) => {
+                // It is there, unless it lets nobody in.
+                if lets_nobody_in(error) {
+                    self.failed(error);
+                } else {
+                    self.answered();
+                }
+                Err(self.refused(error))
+            }
+            (Trouble::Unknown, Safety::Once) => {
+                self.failed(error);
+                Err(self.unknown(error))
+            }
+            (Trouble::NotDone, _) | (Trouble::Unknown, Safety::Repeatable) => {
+                self.failed(error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the server has not answered when it was last asked.
+    pub(super) fn is_away(&self) -> bool {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Since when the server has not answered, and why; `None` if it has.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use redis::aio::ConnectionManager;
+use redis::{Cmd, ErrorKind, ServerErrorKind};
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
 use runlet_proto::memory::{Item, LockWish, MemoryCall, MemoryChange, MemoryOp, MemoryReply, NamespaceSummary};
@@ -14,24 +16,23 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::hub::WakeUp;
 use super::link::Safety;
 use super::names::Kind;
+use super::write::{Write, Written, packed_of};
 use super::{LIST, LOCK, RedisStore, WRITE, answer_kept_ms, answer_key, safety, wake_ups};
 use crate::limits::{COMPUTE_PAUSE_MAX, COMPUTE_TRIES_MAX, LIST_BYTES_MAX, LIST_ITEMS_MAX, WATCH_BACKLOG_MAX};
 use crate::store::By;
 use crate::{check, failure, value};
 
-/// What a script writes.
-struct Write<'a> {
-    op: &'a str,
-    key: &'a str,
-    value: &'a [u8],
-    /// The version it must have, if that matters.
-    version: u64,
-    /// A time to live in milliseconds, empty for none, or `keep`.
-    ttl: String,
+/// Asks for the value of a key.
+pub(super) fn get_command(namespace: &str, key: &str) -> Cmd {
+    let mut command = redis::cmd("GET");
+    command.arg(format!("runlet:{{m:{namespace}}}:v:{key}"));
+    command
 }
 
-/// What a script that writes answers, after its first word.
-type Written = (String, Option<redis::Value>);
+/// What a run has, once an answer is kept for it, in the words of [`super::shares`].
+pub(super) fn answer_share(namespace: &str, by: By) -> String {
+    format!("answer {}", answer_key(&prefix(namespace), by))
+}
 
 pub(super) fn prefix(namespace: &str) -> String {
     format!("runlet:{{m:{namespace}}}")
@@ -56,56 +57,43 @@ impl RedisStore {
     }
 
     async fn perform(&self, namespace: &str, op: MemoryOp, by: By) -> Result<MemoryReply, Failure> {
-        let ttl = |ttl_ms: Option<u64>| ttl_ms.map_or_else(String::new, |ttl_ms| ttl_ms.to_string());
-        let keep = |ttl_ms: Option<u64>| ttl_ms.map_or_else(|| "keep".to_owned(), |ttl_ms| ttl_ms.to_string());
-        let write = |op, key, value, version, ttl| Write { op, key, value, version, ttl };
-        match &op {
-            MemoryOp::Get { key } => self.get(namespace, key, None).await.map(MemoryReply::Value),
-            MemoryOp::Set { key, value, ttl_ms } => {
-                self.write(namespace, by, write("set", key, value, 0, ttl(*ttl_ms)), false).await
-            }
-            MemoryOp::CompareAndSet { key, version, value, ttl_ms } => {
-                self.write(namespace, by, write("cas", key, value, *version, ttl(*ttl_ms)), true).await
-            }
-            MemoryOp::Append { key, value, ttl_ms } => {
-                self.write(namespace, by, write("append", key, value.trim_ascii(), 0, keep(*ttl_ms)), true).await
-            }
-            MemoryOp::Add { key, value, ttl_ms } => {
-                // Only what is a number may be added, whatever the key holds.
-                value::add(key, None, value)?;
-                self.write(namespace, by, write("add", key, value.trim_ascii(), 0, keep(*ttl_ms)), true).await
-            }
-            MemoryOp::Take { key } => self.write(namespace, by, write("take", key, b"", 0, String::new()), true).await,
-            MemoryOp::Delete { key } => {
-                self.write(namespace, by, write("delete", key, b"", 0, String::new()), false).await
-            }
-            MemoryOp::List { prefix, after, limit } => self.list(namespace, prefix, after.as_deref(), *limit).await,
-            MemoryOp::Watch { key, version, timeout_ms } => self.watch(namespace, key, *version, *timeout_ms).await,
+        if let Some(write) = Write::of(&op) {
+            return self.write(namespace, by, write).await;
+        }
+        match op {
+            MemoryOp::Get { key } => self.get(namespace, &key, None).await.map(MemoryReply::Value),
+            MemoryOp::List { prefix, after, limit } => self.list(namespace, &prefix, after.as_deref(), limit).await,
+            MemoryOp::Watch { key, version, timeout_ms } => self.watch(namespace, &key, version, timeout_ms).await,
             MemoryOp::Unlock => {
                 if let Some(run) = by.run {
                     self.lock_script("unlock", namespace, run, 0, None).await?;
                 }
                 Ok(MemoryReply::Value(None))
             }
+            MemoryOp::Set { .. }
+            | MemoryOp::CompareAndSet { .. }
+            | MemoryOp::Append { .. }
+            | MemoryOp::Add { .. }
+            | MemoryOp::Take { .. }
+            | MemoryOp::Delete { .. } => Err(failure::internal("a write was not recognised")),
         }
     }
 
     async fn get(&self, namespace: &str, key: &str, deadline: Option<Instant>) -> Result<Option<Item>, Failure> {
-        let name = format!("{}:v:{key}", prefix(namespace));
-        let packed: Option<Vec<u8>> = self.run_command_until(deadline, redis::cmd("GET").arg(name)).await?;
+        let packed: Option<Vec<u8>> = self.run_command_until(deadline, &get_command(namespace, key)).await?;
         packed.map(|packed| unpack(key, packed)).transpose()
     }
 
     /// Has one key changed. What the script cannot compute is computed here, and written if nobody came first.
-    async fn write(&self, namespace: &str, by: By, write: Write<'_>, has_effect: bool) -> Result<MemoryReply, Failure> {
+    async fn write(&self, namespace: &str, by: By, write: Write<'_>) -> Result<MemoryReply, Failure> {
         let key = write.key;
-        let by = if has_effect { by } else { By { token: None, ..by } };
-        if has_effect && let (Some(run), Some(_)) = (by.run, by.token) {
-            self.note_share(run, format!("answer {}", answer_key(&prefix(namespace), by)), None).await?;
+        let by = write.by(by);
+        if let (Some(run), Some(_)) = (by.run, by.token) {
+            self.note_share(run, answer_share(namespace, by), None).await?;
         }
-        let (mut word, mut given) = self.script(namespace, by, &write, has_effect).await?;
+        let mut written = self.script(namespace, by, &write, write.has_effect).await?;
         let mut tries = 0;
-        while word == "compute" || (word == "conflict" && write.op == "add") {
+        while written.is_to_be_computed(&write) {
             tries += 1;
             if tries > COMPUTE_TRIES_MAX {
                 return Err(failure::busy(key));
@@ -114,55 +102,51 @@ impl RedisStore {
             if tries > 1 {
                 sleep(pause_of(tries)).await;
             }
-            let is_fresh = word == "compute" && tries == 1;
-            let before = if is_fresh { packed_of(given) } else { self.packed(namespace, key).await? };
+            let is_fresh = written.word == "compute" && tries == 1;
+            let before = if is_fresh { packed_of(written.given) } else { self.packed(namespace, key).await? };
             let before = before.map(|packed| unpack(key, packed)).transpose()?;
             let sum = value::add(key, before.as_ref().map(|item| &item.value[..]), write.value)?;
             let version = before.map_or(0, |item| item.version);
-            let computed = Write { op: "if", key, value: &sum, version, ttl: write.ttl.clone() };
-            (word, given) = self.script(namespace, by, &computed, has_effect).await?;
+            let computed = Write { op: "if", value: &sum, version, ttl: write.ttl.clone(), ..write };
+            written = self.script(namespace, by, &computed, write.has_effect).await?;
         }
-        let number = |given: Option<redis::Value>| {
-            let number = given.and_then(|given| redis::from_redis_value::<u64>(given).ok());
-            number.unwrap_or_default()
-        };
-        let quota = &self.shared.quota;
-        match word.as_str() {
-            "ok" | "again" => {
-                let packed = packed_of(given).filter(|packed| !packed.is_empty());
-                packed.map(|packed| unpack(key, packed)).transpose().map(MemoryReply::Value)
-            }
-            "conflict" => Err(failure::version_conflict(key, write.version, number(given))),
-            "keys" => Err(failure::too_many_keys(namespace, quota.keys_max)),
-            "bytes" => Err(failure::too_many_bytes(namespace, number(given), quota.bytes_max)),
-            "large" => {
-                let bytes = usize::try_from(number(given)).unwrap_or(usize::MAX);
-                Err(failure::too_large("value", bytes, quota.value_bytes_max))
-            }
-            "list" => Err(failure::not_a_list(key)),
-            other => Err(failure::internal(format!("a script answered {other}"))),
-        }
+        written.reply(namespace, &write, &self.shared.quota)
     }
 
     async fn packed(&self, namespace: &str, key: &str) -> Result<Option<Vec<u8>>, Failure> {
-        self.run_command(redis::cmd("GET").arg(format!("{}:v:{key}", prefix(namespace)))).await
+        self.run_command(&get_command(namespace, key)).await
     }
 
     async fn script(&self, namespace: &str, by: By, write: &Write<'_>, has_effect: bool) -> Result<Written, Failure> {
+        let command = self.write_command(namespace, by, write);
+        let run = |mut connection: ConnectionManager| {
+            let command = &command;
+            async move {
+                match command.query_async(&mut connection).await {
+                    Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                        WRITE.load_async(&mut connection).await?;
+                        command.query_async(&mut connection).await
+                    }
+                    answered => answered,
+                }
+            }
+        };
+        self.shared.link.run(safety(by, has_effect), None, run).await.map(Written::of)
+    }
+
+    /// The script's call.
+    pub(super) fn write_command(&self, namespace: &str, by: By, write: &Write<'_>) -> Cmd {
         let (prefix, quota) = (prefix(namespace), &self.shared.quota);
-        let Write { op, key, value, version, ttl } = write;
-        let mut invocation = WRITE.prepare_invoke();
-        invocation.key(format!("{prefix}:v:{key}"));
+        let Write { op, key, value, version, ttl, has_effect: _ } = write;
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(WRITE.get_hash()).arg(6).arg(format!("{prefix}:v:{key}"));
         for what in ["keys", "sizes", "expiries", "totals"] {
-            invocation.key(format!("{prefix}:{what}"));
+            command.arg(format!("{prefix}:{what}"));
         }
-        invocation.key(answer_key(&prefix, by)).arg(*op).arg(*key).arg(*value).arg(*version).arg(ttl);
-        invocation.arg(quota.keys_max).arg(quota.bytes_max).arg(quota.value_bytes_max).arg(self.changes(namespace));
-        invocation.arg(answer_kept_ms(by));
-        let answer: Vec<redis::Value> = self.run_script(safety(by, has_effect), None, &invocation).await?;
-        let mut answer = answer.into_iter();
-        let word = answer.next().and_then(|word| redis::from_redis_value::<String>(word).ok()).unwrap_or_default();
-        Ok((word, answer.next()))
+        command.arg(answer_key(&prefix, by)).arg(*op).arg(*key).arg(*value).arg(*version).arg(ttl);
+        command.arg(quota.keys_max).arg(quota.bytes_max).arg(quota.value_bytes_max).arg(self.changes(namespace));
+        command.arg(answer_kept_ms(by));
+        command
     }
 
     async fn list(
@@ -268,7 +252,7 @@ impl RedisStore {
     pub(super) async fn namespaces(&self) -> Result<Vec<NamespaceSummary>, Failure> {
         let mut found = Vec::new();
         for name in self.names(Kind::Namespace).await? {
-            let sweep = Write { op: "sweep", key: "", value: b"", version: 0, ttl: String::new() };
+            let sweep = Write::new("sweep", "", b"");
             self.script(&name, By::default(), &sweep, false).await?;
             let prefix = prefix(&name);
             let mut look = redis::pipe();
@@ -356,12 +340,8 @@ fn parse_change(namespace: &str, text: &Arc<[u8]>) -> Option<MemoryChange> {
     Some(MemoryChange { namespace: namespace.to_owned(), key, version, value })
 }
 
-fn packed_of(given: Option<redis::Value>) -> Option<Vec<u8>> {
-    given.and_then(|given| redis::from_redis_value::<Option<Vec<u8>>>(given).ok()).flatten()
-}
-
 /// `VERSION EXPIRY JSON`.
-fn unpack(key: &str, packed: Vec<u8>) -> Result<Item, Failure> {
+pub(super) fn unpack(key: &str, packed: Vec<u8>) -> Result<Item, Failure> {
     let strange = || failure::internal(format!("what the store has for key `{key}` was not written by Runlet"));
     let packed = Bytes::from(packed);
     let first = packed.iter().position(|byte| *byte == b' ').ok_or_else(strange)?;

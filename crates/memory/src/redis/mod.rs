@@ -19,6 +19,8 @@ mod link;
 mod memory;
 mod names;
 mod shares;
+mod together;
+mod write;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -37,6 +39,7 @@ use self::hub::Hub;
 use self::link::{Link, Safety};
 use self::names::Told;
 use self::shares::Shares;
+pub use self::together::{Prompt, Prompted, Way};
 use crate::limits::{ANSWER_KEPT, LEASE, PATIENCE, WAIT_RECHECK};
 use crate::store::{By, Quota, SharedMemory, Token, Verdict};
 

@@ -68,10 +68,15 @@ impl Told {
 }
 
 impl RedisStore {
+    /// Whether the server was told of a name lately, and has not come back since.
+    pub(super) fn is_noted(&self, kind: Kind, name: &str) -> bool {
+        self.shared.told.is_fresh(kind, name, self.shared.link.returns())
+    }
+
     /// Sees to it that a name is among those of the server. Failure: `quota`, if there are too many others.
     pub(super) async fn note_name(&self, kind: Kind, name: &str, deadline: Option<Instant>) -> Result<(), Failure> {
         let returns = self.shared.link.returns();
-        if self.shared.told.is_fresh(kind, name, returns) {
+        if self.is_noted(kind, name) {
             return Ok(());
         }
         if !self.add_name(kind, name, deadline).await? {

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use redis::Pipeline;
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
 use tokio::time::{Instant, sleep};
@@ -37,6 +38,13 @@ pub(super) struct Of {
 impl Shares {
     pub(super) fn of(&self, run: RunId, change: impl FnOnce(&mut Of)) {
         change(self.lock().entry(run).or_default());
+    }
+
+    /// Notes one thing that a run has, in the server's words; false if it has too many of its kind.
+    pub(super) fn note(&self, run: RunId, what: &str) -> bool {
+        let mut is_noted = true;
+        self.of(run, |of| is_noted = of.note(what));
+        is_noted
     }
 
     /// A message is a run's.
@@ -152,25 +160,18 @@ impl RedisStore {
 
     /// Notes what a run has, here and at the server.
     pub(super) async fn note_share(&self, run: RunId, what: String, deadline: Option<Instant>) -> Result<(), Failure> {
-        let mut is_noted = true;
-        self.shared.shares.of(run, |of| is_noted = of.note(&what));
-        if is_noted { self.note_at_server(run, what, deadline).await } else { Ok(()) }
+        if self.shared.shares.note(run, &what) { self.note_at_server(run, &what, deadline).await } else { Ok(()) }
     }
 
     /// Notes what a run has, at the server only.
     pub(super) async fn note_at_server(
         &self,
         run: RunId,
-        what: String,
+        what: &str,
         deadline: Option<Instant>,
     ) -> Result<(), Failure> {
         let mut pipeline = redis::pipe();
-        pipeline.cmd("SADD").arg(key_of(run)).arg(what).ignore();
-        pipeline
-            .cmd("PEXPIRE")
-            .arg(key_of(run))
-            .arg(u64::try_from(REMEMBERED.as_millis()).unwrap_or(u64::MAX))
-            .ignore();
+        add_note(&mut pipeline, run, what);
         self.run_pipeline_until::<()>(deadline, &pipeline).await
     }
 
@@ -207,6 +208,13 @@ impl RedisStore {
         }
         Ok(())
     }
+}
+
+/// Adds commands, whose answers do not matter, by which the server notes what a run has.
+pub(super) fn add_note(pipeline: &mut Pipeline, run: RunId, what: &str) {
+    let remembered_ms = u64::try_from(REMEMBERED.as_millis()).unwrap_or(u64::MAX);
+    pipeline.cmd("SADD").arg(key_of(run)).arg(what).ignore();
+    pipeline.cmd("PEXPIRE").arg(key_of(run)).arg(remembered_ms).ignore();
 }
 
 /// What the server remembers of a run.

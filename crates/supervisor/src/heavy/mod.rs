@@ -225,8 +225,7 @@ impl Core {
                 let calls = judge::calls(&record.program.definition, block, calls)?;
                 let Some(mut active) = self.attempts.remove(&attempt) else { return Ok(()) };
                 // What is answered and was not told yet is waited for too.
-                let unfinished = active.calls.iter().filter(|call| !call.is_finished()).count();
-                let under_way = unfinished + active.answers.len();
+                let under_way = active.unanswered + active.answers.len();
                 if under_way + calls.len() == 0 {
                     self.attempts.insert(attempt, active);
                     return Err("it waits for nothing".into());

@@ -5,6 +5,7 @@
 //! before is too. Redis is asked by futures, and is as durable as it is configured.
 
 mod received;
+mod together;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use runlet_proto::ids::RunId;
 use runlet_proto::memory::{MemoryCall, ReceiveCall, SendCall};
 
 pub(crate) use self::received::Received;
+pub(crate) use self::together::{Asked, Together};
 use crate::clock::Clock;
 use crate::config;
 use crate::core::Core;
@@ -196,6 +198,11 @@ impl Core {
             self.keep_memory();
             return Started::Answered(answered.map_or_else(Answer::Failed, Answer::Memory));
         }
+        self.ask_store(attempt, id, call, by)
+    }
+
+    /// Has the store do an operation that may have to wait there.
+    fn ask_alone(&self, attempt: AttemptId, id: CallId, call: MemoryCall, by: By) -> Started {
         let store = self.store.clone();
         self.answer_later(attempt, id, async move {
             let answered = match store {
