@@ -47,6 +47,29 @@ impl Call {
         }
     }
 
+    /// Bytes of the document that it carries.
+    #[must_use]
+    pub fn carried_bytes(&self) -> usize {
+        match self {
+            Self::Fetch(fetch) => fetch.body.as_ref().map_or(0, Bytes::len),
+            Self::Workflow(call) => call.input.len(),
+            Self::Memory(MemoryCall { op, .. }) => match op {
+                MemoryOp::Set { value, .. }
+                | MemoryOp::Add { value, .. }
+                | MemoryOp::Append { value, .. }
+                | MemoryOp::CompareAndSet { value, .. } => value.len(),
+                MemoryOp::Get { .. }
+                | MemoryOp::Delete { .. }
+                | MemoryOp::Take { .. }
+                | MemoryOp::List { .. }
+                | MemoryOp::Watch { .. }
+                | MemoryOp::Unlock => 0,
+            },
+            Self::Send(call) => call.message.len(),
+            Self::Receive(_) => 0,
+        }
+    }
+
     /// What a run that waits for this call is BLOCKED on, as `runlet ps` prints it: `fetch example.org`.
     #[must_use]
     pub fn blocked_on(&self) -> String {

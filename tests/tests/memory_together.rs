@@ -15,14 +15,14 @@ fn blocked_on(installation: &Installation, workflow: &str) -> Value {
     installation.json(&["ps", "-w", workflow])[0]["blockedOn"].clone()
 }
 
-/// 500 calls, 64 of them at once.
-fn many(id: &str, op: &str) -> Value {
+/// 500 calls, some of them at once.
+fn many(id: &str, op: &str, parallel: usize) -> Value {
     json!({
         "id": id,
         "type": "memory",
         "for_each": "{{ range(500) | list }}",
-        "parallel": 64,
-        "parameter": { "op": op, "key": "{{ 'n' }}", "value": 1 },
+        "parallel": parallel,
+        "parameter": { "op": op, "key": "n", "value": 1 },
     })
 }
 
@@ -35,7 +35,7 @@ fn calls_on_their_way_to_a_server_that_dies_are_each_done_once() {
     let behind = gate.clone();
     let upstream = Upstream::http(move |_| Reply::Held(behind.clone(), Page::json("1")));
     let held = json!({ "type": "fetch", "parameter": { "url": upstream.url() } });
-    let blocks = json!([many("before", "add"), held, many("after", "add")]);
+    let blocks = json!([many("before", "add", 4), held, many("after", "add", 64)]);
     installation.deploy("adder", &json!({ "name": "adder", "memory": ["counts"], "blocks": blocks }));
     let run = installation.run_detached("adder");
     upstream.wait_asked(1);
@@ -56,7 +56,8 @@ fn a_run_is_stopped_while_its_calls_are_on_their_way() {
     let server = server();
     let installation = Installation::new();
     let _supervisor = installation.supervisor_with(&["--memory-url", &server.url()]);
-    installation.deploy("setter", &json!({ "name": "setter", "memory": ["counts"], "blocks": [many("each", "set")] }));
+    installation
+        .deploy("setter", &json!({ "name": "setter", "memory": ["counts"], "blocks": [many("each", "set", 8)] }));
     let _ = installation.ok(&["run", "setter"]);
     server.signal(Signal::SIGSTOP);
     let run = installation.run_detached("setter");
@@ -75,7 +76,7 @@ fn a_worker_has_as_many_calls_at_once_and_each_is_answered() {
     for url in [server.url(), "embedded:".to_owned()] {
         let installation = Installation::new();
         let _supervisor = installation.supervisor_with(&["--memory-url", &url]);
-        let blocks = json!([many("first", "add"), many("second", "add")]);
+        let blocks = json!([many("first", "add", 1), many("second", "add", 64)]);
         let definition = json!({ "name": "adder", "memory": ["counts"], "isolation": "process", "blocks": blocks });
         installation.deploy("adder", &definition);
         let _ = installation.ok(&["run", "adder"]);

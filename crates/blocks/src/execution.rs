@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::calls::Calls;
 use crate::for_each::{ForEach, Progress};
 use crate::limits::BRIEF_BYTES_MAX;
-use crate::output::Output;
+use crate::output::{Output, value_bytes};
 use crate::prepared::{Prepared, prepared};
 use crate::{channel, exec, fetch, hook, html_scraper, memory, response, template, transform, workflow};
 
@@ -67,6 +67,8 @@ pub enum Outcome {
 pub enum Weight {
     /// Microseconds: may be done in place by the supervisor's loop.
     Brief,
+    /// Microseconds, and one of many: may be done in place by who has waited for the answer, not by who has it at once.
+    Step,
     /// More: belongs on a pool thread.
     Compute,
 }
@@ -109,6 +111,16 @@ pub(crate) enum Asked {
     Send(String),
     /// A message; the output if none comes.
     Receive(Option<Value>),
+}
+
+impl Asked {
+    /// About how many bytes of a document it holds.
+    pub(crate) fn carried_bytes(&self) -> usize {
+        match self {
+            Self::Memory(default) | Self::Receive(Some(default)) => value_bytes(default),
+            Self::Fetch(_) | Self::Workflow | Self::Send(_) | Self::Receive(None) => 0,
+        }
+    }
 }
 
 /// How far one pass of a block came.
@@ -167,7 +179,7 @@ impl Execution {
     #[must_use]
     pub fn weight(&self, resume: &Resume) -> Weight {
         let is_brief = match (&self.state, resume) {
-            (State::Each(_), _) => false,
+            (State::Each(each), _) => return each.weight(self.subject.block(), resume),
             (_, Resume::Start) => self.subject.starts_brief(),
             (_, Resume::Answer(_, Answer::Failed(_))) => true,
             (_, Resume::Answer(_, Answer::Fetch(reply))) => {

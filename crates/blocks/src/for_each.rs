@@ -6,13 +6,16 @@ use std::vec;
 
 use runlet_proto::call::{Answer, Call};
 use runlet_proto::failure::Failure;
+use runlet_workflow::definition::Block;
 use runlet_workflow::template::Scope;
 use serde_json::Value;
 
 use crate::calls::Calls;
-use crate::execution::{Asked, CallId, Pass, Subject, cancelled, not_made};
-use crate::limits::{FOR_EACH_ITEMS_MAX, FOR_EACH_OUTPUT_BYTES_MAX};
-use crate::output::Output;
+use crate::execution::{Asked, CallId, Pass, Resume, Subject, Weight, cancelled, not_made};
+use crate::limits::{
+    BRIEF_BYTES_MAX, FOR_EACH_ITEMS_MAX, FOR_EACH_OUTPUT_BYTES_MAX, SMALL_PASS_BYTES_MAX, STEP_ANSWERS_MAX,
+};
+use crate::output::{Output, value_bytes};
 
 /// The passes over a list.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct ForEach {
     bytes_left: usize,
     waiting: HashMap<CallId, (usize, Asked)>,
     next_call: u32,
+    /// Whether every pass so far has copied at most [`SMALL_PASS_BYTES_MAX`], and none is to copy more of its element.
+    is_of_small: bool,
 }
 
 /// How far the passes came.
@@ -49,6 +54,7 @@ impl ForEach {
                     bytes_left: FOR_EACH_OUTPUT_BYTES_MAX,
                     waiting: HashMap::new(),
                     next_call: 0,
+                    is_of_small: list.iter().all(|item| value_bytes(item) <= SMALL_PASS_BYTES_MAX),
                     items: list.into_iter(),
                 });
             }
@@ -66,6 +72,21 @@ impl ForEach {
             Value::Object(_) => "an object",
         };
         Err(Failure::workflow("for-each", format!("`for_each` must yield a list, and yields {found}")))
+    }
+
+    /// How much compute it takes to go on with these answers.
+    pub(crate) fn weight(&self, block: &Block, resume: &Resume) -> Weight {
+        let (answers, bytes) = match resume {
+            Resume::Start => return Weight::Compute,
+            Resume::Answer(_, answer) => (1, answer.carried_bytes()),
+            Resume::Answers(answers) => (answers.len(), answers.iter().map(|(_, answer)| answer.carried_bytes()).sum()),
+        };
+        // With as many elements left as are answered, the output is not made yet.
+        let is_step = self.is_of_small
+            && answers <= STEP_ANSWERS_MAX.min(self.items.len())
+            && bytes <= BRIEF_BYTES_MAX
+            && block.config.only_calls_for_element();
+        if is_step { Weight::Step } else { Weight::Compute }
     }
 
     /// Begins as many passes as may be under way.
@@ -89,6 +110,7 @@ impl ForEach {
             {
                 Pass::Done(output) => self.store(index, output)?,
                 Pass::Call(call, asked) => {
+                    self.is_of_small &= call.carried_bytes() + asked.carried_bytes() <= SMALL_PASS_BYTES_MAX;
                     let id = CallId(self.next_call);
                     self.next_call += 1;
                     self.waiting.insert(id, (index, asked));

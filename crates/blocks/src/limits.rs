@@ -4,6 +4,12 @@
 /// thread.
 pub const BRIEF_BYTES_MAX: usize = 16 * 1024;
 
+/// Up to this many answers to elements of a `for_each` are taken in place by the supervisor's loop.
+pub const STEP_ANSWERS_MAX: usize = 16;
+
+/// The same: up to this many bytes in an element, and in what is copied for it.
+pub const SMALL_PASS_BYTES_MAX: usize = 1024;
+
 /// How many values of a JSON document are looked at to estimate its size in memory.
 pub const ESTIMATE_VALUES_MAX: usize = 4_096;
 

@@ -66,7 +66,7 @@ impl Output {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         match self {
-            Self::Json(value) => size_of::<Value>() + estimate(value, &mut { ESTIMATE_VALUES_MAX }),
+            Self::Json(value) => value_bytes(value),
             Self::Hook(request) => {
                 size_of::<HookRequest>()
                     + request.body.len()
@@ -78,6 +78,11 @@ impl Output {
             Self::Reply(reply) => size_of::<HttpReply>() + reply.body.len() + pairs_bytes(&reply.headers),
         }
     }
+}
+
+/// As [`Output::heap_bytes`].
+pub(crate) fn value_bytes(value: &Value) -> usize {
+    size_of::<Value>() + estimate(value, &mut { ESTIMATE_VALUES_MAX })
 }
 
 fn pairs_bytes(pairs: &[(String, String)]) -> usize {

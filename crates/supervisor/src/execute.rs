@@ -32,7 +32,7 @@ impl Core {
             return self.move_to_worker(attempt, reason);
         }
         self.trace_begin(attempt);
-        self.resume(attempt, Active::new(Box::new(Execution::new(assignment))), Resume::Start);
+        self.resume(attempt, Active::new(Box::new(Execution::new(assignment))), Resume::Start, false);
     }
 
     /// Goes on with an attempt that was woken, or that had yielded its slot.
@@ -52,7 +52,7 @@ impl Core {
             return;
         }
         active.waiting = false;
-        self.settle_attempt(attempt);
+        self.settle_attempt(attempt, true);
     }
 
     /// A call was answered. The attempt is woken if it waits; if it computes, it finds the answer when it stops.
@@ -115,9 +115,14 @@ impl Core {
     }
 
     /// Resumes an execution, in place or on the pool.
-    fn resume(&mut self, attempt: AttemptId, mut active: Active, resume: Resume) {
+    fn resume(&mut self, attempt: AttemptId, mut active: Active, resume: Resume, was_woken: bool) {
         let Some(mut execution) = active.execution.take() else { return };
-        let is_compute = execution.weight(&resume) == Weight::Compute;
+        let is_compute = match execution.weight(&resume) {
+            Weight::Brief => false,
+            // Of a store that answers at once the loop would hear nothing else until the last step.
+            Weight::Step => !was_woken,
+            Weight::Compute => true,
+        };
         let is_start = matches!(resume, Resume::Start);
         let mut calls = InPlace::default();
         let result = match (is_compute, is_start) {
@@ -184,11 +189,12 @@ impl Core {
             }
         }
         self.attempts.insert(attempt, active);
-        self.settle_attempt(attempt);
+        self.settle_attempt(attempt, false);
     }
 
-    /// Resumes an attempt with the next answer, or tells the kernel that it waits.
-    fn settle_attempt(&mut self, id: AttemptId) {
+    /// Resumes an attempt with the next answer, or tells the kernel that it waits. One that `was_woken` has given others their
+    /// turn.
+    fn settle_attempt(&mut self, id: AttemptId, was_woken: bool) {
         let Some(active) = self.attempts.get_mut(&id) else { return };
         if let Some((call, answer)) = active.answers.pop_front() {
             if active.heavy {
@@ -200,7 +206,7 @@ impl Core {
                     true => Resume::Answer(call, answer),
                     false => Resume::Answers(std::iter::once((call, answer)).chain(active.answers.drain(..)).collect()),
                 };
-                self.resume(id, active, resume);
+                self.resume(id, active, resume, was_woken);
             }
             return;
         }

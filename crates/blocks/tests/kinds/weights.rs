@@ -1,8 +1,9 @@
 //! What may be done in place by the supervisor's loop.
 
+use bytes::Bytes;
 use runlet_blocks::{CallId, Execution, Outcome, Resume, Step, Weight};
 use runlet_proto::call::Answer;
-use runlet_proto::memory::Message;
+use runlet_proto::memory::{Item, MemoryReply, Message};
 use serde_json::{Value, json};
 
 use crate::support::{Recorder, definition, execution, reply};
@@ -93,4 +94,44 @@ fn a_scraper_is_brief_when_the_beginning_of_its_page_is_enough() {
 fn an_execution_moves_between_threads() {
     fn is_send<T: Send>() {}
     is_send::<Execution>();
+}
+
+/// What it weighs to go on when some of `of` elements are answered, of which twenty are under way.
+fn next_step(kind: &str, parameter: &Value, element: &Value, answered: usize, of: usize, value: &str) -> Weight {
+    let block = json!({ "type": kind, "for_each": "{{ input }}", "parallel": 20, "parameter": parameter });
+    let mut execution = execution(&block, &Value::Array(vec![element.clone(); of]));
+    let Step::Wait(calls) = execution.resume(Resume::Start, &mut Recorder::default()) else { panic!("it waits") };
+    let item =
+        Item { key: "k".to_owned(), value: Bytes::copy_from_slice(value.as_bytes()), version: 1, expires_at_ms: None };
+    let answers = calls.into_iter().take(answered).map(|(id, _)| (id, MemoryReply::Value(Some(item.clone()))));
+    execution.weight(&Resume::Answers(answers.map(|(id, reply)| (id, Answer::Memory(reply))).collect()))
+}
+
+#[test]
+fn a_few_answers_to_elements_are_a_step_while_all_is_small() {
+    let element = json!({ "id": "a", "text": "b" });
+    let key = json!({ "op": "set", "key": "p:{{ item.id }}", "value": { "t": "{{ item.text }}", "n": "{{ index }}" } });
+    let weighs = |parameter: &Value| next_step("memory", parameter, &element, 16, 40, "1");
+    assert_eq!(weighs(&key), Weight::Step);
+    assert_eq!(weighs(&json!({ "op": "get", "key": "k" })), Weight::Step);
+    assert_eq!(next_step("memory", &key, &element, 17, 40, "1"), Weight::Compute, "many");
+    assert_eq!(next_step("memory", &key, &element, 16, 35, "1"), Weight::Compute, "the last are made an output of");
+    assert_eq!(
+        next_step("memory", &key, &element, 1, 40, &format!("\"{}\"", "x".repeat(16_384))),
+        Weight::Compute,
+        "large answers"
+    );
+    let large = json!({ "id": "a", "text": "x".repeat(2_000) });
+    assert_eq!(next_step("memory", &key, &large, 1, 40, "1"), Weight::Compute, "large elements");
+    let send = json!({ "channel": "c", "message": "{{ item.text }}" });
+    assert_eq!(next_step("send", &send, &element, 1, 40, "1"), Weight::Step);
+    let receive = json!({ "channel": "c" });
+    assert_eq!(next_step("receive", &receive, &element, 1, 40, "1"), Weight::Compute, "its messages may be large");
+    // What a template computes has fuel for milliseconds; what it names outside the element may be large.
+    for key in ["{{ item.id | upper }}", "{{ item.id ~ 'x' }}", "{{ input[0].id }}", "{{ run.id }}"] {
+        assert_eq!(weighs(&json!({ "op": "get", "key": key })), Weight::Compute, "{key}");
+    }
+    let large = "x".repeat(2_000);
+    assert_eq!(weighs(&json!({ "op": "set", "key": "k", "value": large })), Weight::Compute, "a large value");
+    assert_eq!(weighs(&json!({ "op": "get", "key": "k", "default": large })), Weight::Compute, "a large default");
 }

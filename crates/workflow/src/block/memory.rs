@@ -138,8 +138,17 @@ impl Memory {
     /// Whether anything in it is a template.
     #[must_use]
     pub fn has_templates(&self) -> bool {
-        let text = |text: &TextTemplate| text.literal().is_none();
-        let json = |json: &JsonTemplate| json.literal().is_none();
+        self.has(|text| text.literal().is_none(), |json| json.literal().is_none())
+    }
+
+    /// Whether all templates in it are of the element: [`TextTemplate::is_of_element`].
+    #[must_use]
+    pub fn is_of_element(&self) -> bool {
+        !self.has(|text| !text.is_of_element(), |json| !json.is_of_element())
+    }
+
+    /// Whether it has a template like this.
+    fn has(&self, text: fn(&TextTemplate) -> bool, json: fn(&JsonTemplate) -> bool) -> bool {
         let of_write = |write: &Write| text(&write.key) || write.value.as_ref().is_some_and(json);
         match &self.op {
             Op::Get { key, default } | Op::Take { key, default } => text(key) || default.as_ref().is_some_and(json),

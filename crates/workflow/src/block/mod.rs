@@ -70,6 +70,23 @@ impl BlockConfig {
         }
     }
 
+    /// Whether one pass of a `for_each` only makes a call, which takes microseconds to begin for a small element.
+    #[must_use]
+    pub fn only_calls_for_element(&self) -> bool {
+        match self {
+            Self::Memory(memory) => memory.is_of_element(),
+            Self::Send(send) => send.is_of_element(),
+            Self::Hook(_)
+            | Self::Fetch(_)
+            | Self::HtmlScraper(_)
+            | Self::Transform(_)
+            | Self::Exec(_)
+            | Self::Workflow(_)
+            | Self::Receive(_)
+            | Self::Response(_) => false,
+        }
+    }
+
     /// Whether anything in the configuration is a template.
     #[must_use]
     pub fn has_templates(&self) -> bool {

@@ -36,6 +36,12 @@ impl Send {
         self.channel.literal().is_none() || self.message.as_ref().is_some_and(|message| message.literal().is_none())
     }
 
+    /// Whether all templates in it are of the element: [`TextTemplate::is_of_element`].
+    #[must_use]
+    pub fn is_of_element(&self) -> bool {
+        self.channel.is_of_element() && self.message.as_ref().is_none_or(JsonTemplate::is_of_element)
+    }
+
     pub(crate) fn read(config: &Config<'_, '_>, report: &mut Report<'_>) -> Option<Self> {
         let message = config.take("message", report).map(|spot| spot.json(report));
         let channel = channel(config, report)?;

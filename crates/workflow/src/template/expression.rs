@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::convert::{self, ConvertError};
 use super::engine::{self, Bindings, Member};
 use super::error::{TemplateError, TemplateErrorKind, shown};
-use super::path::{Found, Path};
+use super::path::{Found, Path, Root};
 use super::{Scope, Text};
 
 /// One expression, written `{{ expression }}`.
@@ -34,6 +34,11 @@ impl Expression {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Whether it is a path that begins with `item` or `index`.
+    pub(crate) fn is_of_element(&self) -> bool {
+        matches!(&self.body, Body::Path(path) if matches!(path.root, Root::Item | Root::Index))
     }
 
     /// Its value for one scope.

@@ -85,6 +85,16 @@ impl TextTemplate {
         }
     }
 
+    /// Whether rendering it takes as long as copying what it names of the element and its number: no filter, no operator, and
+    /// nothing but `item` and `index`.
+    #[must_use]
+    pub fn is_of_element(&self) -> bool {
+        self.parts.iter().all(|part| match part {
+            Part::Text(_) => true,
+            Part::Expression(expression) => expression.is_of_element(),
+        })
+    }
+
     /// The text before the first expression.
     #[must_use]
     pub fn literal_prefix(&self) -> &str {
@@ -172,6 +182,12 @@ impl JsonTemplate {
         }
     }
 
+    /// As [`TextTemplate::is_of_element`].
+    #[must_use]
+    pub fn is_of_element(&self) -> bool {
+        self.shape.is_of_element()
+    }
+
     /// The value for one scope.
     ///
     /// # Errors
@@ -184,6 +200,16 @@ impl JsonTemplate {
 }
 
 impl Shape {
+    fn is_of_element(&self) -> bool {
+        match self {
+            Self::Literal(_) => true,
+            Self::Text(template) => template.is_of_element(),
+            Self::Expression(expression) => expression.is_of_element(),
+            Self::List(list) => list.iter().all(Self::is_of_element),
+            Self::Object(members) => members.iter().all(|(_, member)| member.is_of_element()),
+        }
+    }
+
     fn render(&self, scope: &Scope, bytes_left: &mut usize) -> Result<Value, TemplateError> {
         match self {
             Self::Literal(value) => Ok(value.clone()),
