@@ -192,6 +192,7 @@ async fn a_group_whose_server_dies_repeats_only_what_may_be_repeated() {
     let ops = [(get("a"), own), (set("a", "5"), own), (add("n", "1"), own), (add("t", "1"), with_token(own, 0))];
     let made = |(op, by): (MemoryOp, By)| prompt(&store, call(op), by).expect("one round trip answers it");
     let prompts = ops.into_iter().map(made).collect();
+    let late = made((get("a"), own));
     // It has the group and never answers.
     server.signal(Signal::SIGSTOP);
     let (prompted, ()) = tokio::join!(store.together(prompts), async {
@@ -202,6 +203,8 @@ async fn a_group_whose_server_dies_repeats_only_what_may_be_repeated() {
     let words: Vec<String> = prompted.iter().map(in_words).collect();
     assert_eq!(words, ["left", "left", "memory-unavailable", "left"]);
     prompt(&store, call(get("a")), own).expect_err("the server is away: it is waited for alone");
+    let prompted_late = tokio::time::timeout(PATIENCE, store.together(vec![late])).await.expect("it does not wait");
+    assert_eq!(in_words(&prompted_late[0]), "left");
     server.start_again();
     for (left, by) in prompted.into_iter().zip([own, own, own, with_token(own, 0)]) {
         let is_refused = in_words(&left) == "memory-unavailable";

@@ -339,7 +339,8 @@ fn shared_memory_channels_and_dependencies() {
   { "type": "memory", "parameter": { "op": "unlock", "lock": { "ttl": "2h", "time": "1s" } } },
   { "type": "memory", "parameter": { "op": "get", "key": "{{ blocks.nobody.output }}", "lock": "30s" } }] }"#,
         r#"[{ "type": "send", "parameter": { "channel": "Bad Name" } }, { "type": "send", "parameter": { "mesage": 1 } },
-  { "type": "receive", "parameter": { "channel": "c", "timeout": 5, "acknowledge": "never", "deliveries": 0 } }, { "type": "receive" }]"#,
+  { "type": "receive", "parameter": { "channel": "c", "timeout": 5, "acknowledge": "never", "deliveries": 0 } },
+  { "type": "receive", "parameter": { "channel": "c", "default": null } }, { "type": "receive" }]"#,
     ];
     insta::assert_snapshot!(report(&documents));
 }

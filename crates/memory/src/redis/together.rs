@@ -66,8 +66,12 @@ impl RedisStore {
         Way::Together(Prompt { call, by, command })
     }
 
-    /// Carries out calls in their order; what became of each, in the same order.
+    /// Carries out calls in their order; what became of each, in the same order. Waits for the server once, and not at all if
+    /// it is away by now.
     pub async fn together(&self, prompts: Vec<Prompt>) -> Vec<Prompted> {
+        if self.shared.link.is_away() {
+            return prompts.into_iter().map(|prompt| Prompted::Left(prompt.call)).collect();
+        }
         let mut pipeline = redis::Pipeline::with_capacity(prompts.len());
         pipeline.ignore_errors();
         let mut asked = Vec::with_capacity(prompts.len());
@@ -87,14 +91,19 @@ impl RedisStore {
             Ok(answers) => answers,
             Err(error) => return asked.into_iter().map(|(call, by)| self.not_answered(call, by, &error)).collect(),
         };
-        let written = asked.iter().filter(|(call, _)| call.op.writes());
-        let namespaces: BTreeSet<String> = written.map(|(call, _)| call.namespace.clone()).collect();
-        let prompted =
-            asked.into_iter().zip(answers).map(|((call, by), answer)| self.prompted(call, by, answer)).collect();
+        self.note_names_again(&asked);
+        asked.into_iter().zip(answers).map(|((call, by), answer)| self.prompted(call, by, answer)).collect()
+    }
+
+    /// As [`RedisStore::note_name_again`], while the answers go their way.
+    fn note_names_again(&self, asked: &[(MemoryCall, By)]) {
+        let is_forgotten = |call: &MemoryCall| call.op.writes() && !self.is_noted(Kind::Namespace, &call.namespace);
+        let forgotten = asked.iter().filter(|(call, _)| is_forgotten(call));
+        let namespaces: BTreeSet<&str> = forgotten.map(|(call, _)| &*call.namespace).collect();
         for namespace in namespaces {
-            self.note_name_again(Kind::Namespace, &namespace).await;
+            let (store, namespace) = (self.clone(), namespace.to_owned());
+            tokio::spawn(async move { store.note_name_again(Kind::Namespace, &namespace).await });
         }
-        prompted
     }
 
     fn prompted(&self, call: MemoryCall, by: By, answer: RedisResult<Value>) -> Prompted {

@@ -6,7 +6,7 @@ use super::send::channel;
 use crate::field::{Field, Shape};
 use crate::limits;
 use crate::parse::config::{Config, Kind};
-use crate::parse::report::Report;
+use crate::parse::report::{Finding, Report};
 use crate::template::{JsonTemplate, TextTemplate};
 
 /// Configuration of a `receive` block.
@@ -78,9 +78,15 @@ impl Receive {
         let deliveries = config
             .take("deliveries", report)
             .and_then(|spot| spot.integer(1..=u64::from(limits::DELIVERIES_MAX), report));
-        let default = config.take("default", report).map(|spot| spot.json(report));
+        let (default, timeout) = (config.take("default", report), config.take("timeout", report));
+        if let (Some(default), None) = (&default, &timeout) {
+            let message = "`default` stands for a message that does not come in time, and there is no `timeout`";
+            default
+                .refuse(Finding::new("missing-field", message).help("add one, such as \"timeout\": \"10s\""), report);
+        }
+        let default = default.map(|spot| spot.json(report));
         Some(Self {
-            timeout: config.take("timeout", report).and_then(|spot| spot.timeout(report)),
+            timeout: timeout.and_then(|spot| spot.timeout(report)),
             default: default.map_or(Some(None), |default| default.map(Some))?,
             acknowledge: acknowledge.unwrap_or(Acknowledge::Block),
             deliveries_max: deliveries.and_then(|most| u32::try_from(most).ok()).unwrap_or(limits::DELIVERIES_DEFAULT),
