@@ -34,6 +34,10 @@ pub struct Report {
     pub outputs: u64,
     /// Output files that nobody names: left by a crash, removed by [`gc`]. They do no harm.
     pub orphans: u64,
+    /// Keys of the embedded store that are as they should be.
+    pub keys: u64,
+    /// Its messages, the same.
+    pub messages: u64,
     /// What is wrong, one sentence each; at most [`CHECK_FAULTS_MAX`](crate::limits::CHECK_FAULTS_MAX).
     pub faults: Vec<String>,
 }
@@ -207,7 +211,8 @@ impl Check<'_> {
 
     fn memory(&mut self) -> rusqlite::Result<()> {
         let mut damaged = Vec::new();
-        memory_rows::load(self.db, &mut damaged)?;
+        let stored = memory_rows::load(self.db, &mut damaged)?;
+        (self.report.keys, self.report.messages) = (stored.keys.len() as u64, stored.messages.len() as u64);
         damaged.into_iter().for_each(|fault| self.fault(fault));
         Ok(())
     }

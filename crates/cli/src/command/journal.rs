@@ -33,8 +33,8 @@ pub(crate) fn check(here: &Setting, args: Check) -> Result<ExitCode, CommandErro
         .map_err(|error| CommandError::Failed { message: error.to_string(), help: None })?;
     if here.format == Format::Table {
         let mut told = format!(
-            "{} ended runs, {} open ones, {} definitions, {} outputs in files\n",
-            report.runs_ended, report.runs_open, report.definitions, report.outputs
+            "{} ended runs, {} open ones, {} definitions, {} outputs in files; {} keys and {} messages that are shared\n",
+            report.runs_ended, report.runs_open, report.definitions, report.outputs, report.keys, report.messages
         );
         if report.orphans > 0 {
             told += &format!("{} files that nothing names; `runlet gc` removes them\n", report.orphans);
@@ -53,6 +53,8 @@ pub(crate) fn check(here: &Setting, args: Check) -> Result<ExitCode, CommandErro
             "definitions": report.definitions,
             "outputs": report.outputs,
             "orphans": report.orphans,
+            "keys": report.keys,
+            "messages": report.messages,
             "faults": report.faults,
         });
         output::one(here.format, &view, String::new)?;
