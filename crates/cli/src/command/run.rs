@@ -13,6 +13,7 @@ use super::{CommandError, Setting, deploy};
 use crate::args::Run;
 use crate::client::Client;
 use crate::exit_code::ExitCode;
+use crate::output::events::Told;
 use crate::output::view::{EndView, EventView};
 use crate::output::{self, Format, events, note};
 use crate::sources;
@@ -67,10 +68,11 @@ fn follow(client: &mut Client, id: u64, run: RunId, format: Format, quiet: bool)
     if !quiet {
         note(&format!("run {run}"));
     }
+    let mut told = Told::default();
     loop {
         let reply = client.next(id).inspect_err(|_| note(&format!("run {run}: its end is not known")))?;
         if let Reply::Event(event) = &reply {
-            tell(event, format, quiet)?;
+            tell(&mut told, event, format, quiet)?;
             continue;
         }
         let Reply::Ended(end) = reply else { return Err(CommandError::unexpected(&reply)) };
@@ -79,12 +81,12 @@ fn follow(client: &mut Client, id: u64, run: RunId, format: Format, quiet: bool)
     }
 }
 
-fn tell(event: &RunEvent, format: Format, quiet: bool) -> Result<(), CommandError> {
+fn tell(told: &mut Told, event: &RunEvent, format: Format, quiet: bool) -> Result<(), CommandError> {
     match format {
         Format::Jsonl => output::json_line(&EventView::from(event))?,
         Format::Table | Format::Json if quiet => {}
         Format::Table | Format::Json => {
-            if let Some(line) = events::line(event) {
+            if let Some(line) = told.line(event) {
                 note(&line);
             }
         }

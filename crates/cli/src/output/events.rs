@@ -1,5 +1,6 @@
 //! What a person sees of a run on stderr while it goes on.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use runlet_proto::control::{LogLevel, LogLine, RunEnd, RunEvent, RunEventKind};
@@ -7,8 +8,34 @@ use runlet_proto::state::{BlockStatus, RunState};
 
 use super::time::{elapsed, rfc3339};
 
+/// What a run waits for, block by block, as far as a person was told.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    waits: HashMap<Option<String>, String>,
+}
+
+impl Told {
+    /// One line for an event; `None` for what a person knows: a `for_each` waits for the same thing thousands of times.
+    pub(crate) fn line(&mut self, event: &RunEvent) -> Option<String> {
+        match &event.what {
+            RunEventKind::Blocked { on } => {
+                if self.waits.get(&event.block) == Some(on) {
+                    return None;
+                }
+                self.waits.insert(event.block.clone(), on.clone());
+            }
+            RunEventKind::BlockStarted { .. } => drop(self.waits.remove(&event.block)),
+            RunEventKind::BlockEnded { .. }
+            | RunEventKind::RetryScheduled { .. }
+            | RunEventKind::State(_)
+            | RunEventKind::Log(_) => {}
+        }
+        line(event)
+    }
+}
+
 /// One line for an event; `None` for what only repeats its neighbours.
-pub(crate) fn line(event: &RunEvent) -> Option<String> {
+fn line(event: &RunEvent) -> Option<String> {
     let block = event.block.as_deref().unwrap_or("run");
     let what = match &event.what {
         RunEventKind::BlockStarted { attempt: 1 } => "started".to_owned(),
@@ -91,6 +118,18 @@ mod tests {
             Some("page              BLOCKED on fetch localhost:4000")
         );
         assert_eq!(said(RunEventKind::State(RunState::Running)), None);
+    }
+
+    #[test]
+    fn that_a_block_waits_for_the_same_again_is_not_told_again() {
+        let mut told = Told::default();
+        let mut said =
+            |block: &str, what| told.line(&RunEvent { block: Some(block.to_owned()), ..event(what) }).is_some();
+        let blocked = |on: &str| RunEventKind::Blocked { on: on.to_owned() };
+        assert!(said("a", blocked("memory x")) && said("b", blocked("memory x")));
+        assert!(!said("a", blocked("memory x")) && !said("b", blocked("memory x")));
+        assert!(said("a", blocked("memory y")) && said("a", blocked("memory x")));
+        assert!(said("b", RunEventKind::BlockStarted { attempt: 2 }) && said("b", blocked("memory x")));
     }
 
     #[test]
