@@ -33,6 +33,9 @@ impl Core {
     /// Whether a run may wait for the next one of a program, which is to begin.
     pub(crate) fn check_for_deadlock(&self, run: RunId, program: &Program) -> Result<(), Failure> {
         let Some(most) = program.plan.concurrency else { return Ok(()) };
+        if !self.is_waited_for(run) {
+            return Ok(());
+        }
         let workflow = &program.plan.workflow;
         let holders = self.holders(workflow);
         if holders.len() < most.get() as usize {
@@ -48,10 +51,21 @@ impl Core {
 
     /// Whether a run may wait until another ends.
     pub(crate) fn check_for_ring(&self, run: RunId, other: RunId) -> Result<(), Failure> {
+        if run != other && !self.is_waited_for(run) {
+            return Ok(());
+        }
         let Some(ring) = self.ring(run, Wait::Run(other)) else { return Ok(()) };
         let message = format!("deadlock: {ring} wait for each other");
         Err(Failure::workflow("deadlock", message)
             .with_help("take one of the dependencies away, so that one of them begins first"))
+    }
+
+    /// Whether another run may wait for this one: without that no ring goes through it, however many live.
+    fn is_waited_for(&self, run: RunId) -> bool {
+        let has_place = |run: RunId| self.kernel.run(run).is_some_and(|run| run.plan.concurrency.is_some());
+        self.children.contains_key(&run)
+            || has_place(run)
+            || self.gates.runs_waited_for().any(|(_, awaited)| awaited == run)
     }
 
     /// The runs that would wait for each other for ever if this one waited for that, in words, if there are such.
