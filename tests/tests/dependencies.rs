@@ -131,3 +131,18 @@ fn workflows_that_depend_on_each_other_are_told_so() {
     let first = installation.json(&["history", "-w", "egg"])[0]["id"].as_str().expect("an id").to_owned();
     assert!(inspect(&installation, &first)["error"]["message"].to_string().contains("deadlock"));
 }
+
+#[test]
+fn who_waits_for_a_workflow_leaves_it_the_memory_for_its_process() {
+    let installation = Installation::new();
+    // For one process at a time.
+    let _supervisor = installation.supervisor_with(&["--heavy-memory", "300MiB"]);
+    installation.deploy("rates", &json!([{ "type": "transform", "parameter": { "jq": "42" } }]));
+    installation.deploy("report", &after("report", &json!(["workflow:rates"])));
+    let runs = [installation.run_detached("report"), installation.run_detached("report")];
+    for run in &runs {
+        let _ = installation.wait_state(run, "COMPLETED");
+        assert_eq!(inspect(&installation, run)["lane"], "heavy");
+    }
+    assert_eq!(runs_of(&installation, "rates"), 1);
+}

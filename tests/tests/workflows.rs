@@ -213,3 +213,44 @@ fn fetching(upstream: &Upstream) -> Value {
         { "type": "transform", "parameter": { "jq": ".json" } },
     ])
 }
+
+#[test]
+fn a_run_whose_process_takes_the_memory_that_its_child_needs_is_told_so() {
+    let installation = Installation::new();
+    // For one process at a time.
+    let _supervisor = installation.supervisor_with(&["--heavy-memory", "300MiB"]);
+    let program = json!({ "id": "program", "type": "transform", "parameter": { "jq": "1" } });
+    let child = json!({ "id": "child", "type": "workflow", "parameter": { "name": "inner" } });
+    installation.deploy("inner", &json!([program]));
+    installation.deploy("outer", &json!([program, child]));
+    installation.deploy("light", &json!([child]));
+    let failed = installation.cli(&["run", "outer"]);
+    failed.expect_code(code::FAILED, "there is no memory for both");
+    assert!(failed.stderr.contains("deadlock: `outer`") && failed.stderr.contains("256 MiB"), "{failed:?}");
+    assert!(failed.stderr.contains("--heavy-memory"), "{failed:?}");
+    // What holds none waits for its turn.
+    assert_eq!(installation.json(&["run", "light"])["output"], 1);
+}
+
+#[test]
+fn of_runs_that_hold_all_memory_and_wait_for_children_the_last_is_told_so_and_the_others_go_on() {
+    let (upstream, gate) = held();
+    let installation = Installation::new();
+    // For two processes at a time.
+    let _supervisor = installation.supervisor_with(&["--heavy-memory", "600MiB"]);
+    let program = json!({ "id": "program", "type": "transform", "parameter": { "jq": "1" } });
+    let fetch = json!({ "id": "page", "type": "fetch", "parameter": { "url": upstream.url() } });
+    let child = json!({ "id": "child", "type": "workflow", "parameter": { "name": "inner" } });
+    installation.deploy("inner", &json!([program]));
+    installation.deploy("outer", &json!([program, fetch, child]));
+    let runs = [installation.run_detached("outer"), installation.run_detached("outer")];
+    upstream.wait_asked(2);
+    gate.open();
+    wait_until("all to end", || (installation.json(&["ps"]) == json!([])).then_some(()));
+    let ends: Vec<Value> = runs.iter().map(|run| inspect(&installation, run)).collect();
+    let failed: Vec<&Value> = ends.iter().filter(|end| end["state"] == "FAILED").collect();
+    let completed = ends.iter().filter(|end| end["state"] == "COMPLETED").count();
+    assert_eq!((failed.len(), completed), (1, 1), "{ends:?}");
+    let why = failed[0]["error"]["message"].to_string();
+    assert!(why.contains("deadlock: ") && runs.iter().all(|run| why.contains(run)), "{why}");
+}

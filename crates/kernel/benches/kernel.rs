@@ -174,6 +174,7 @@ fn plan(workflow: &str, brief: bool) -> Plan {
         trigger: dependency.is_none(),
         brief,
         lane: Lane::Light,
+        gated: false,
         dependencies: dependency.map(BlockIndex).into_iter().collect(),
         timeout: Some(Span::from_ms(86_400_000)),
         retry: Retry::NEVER,

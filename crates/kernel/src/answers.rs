@@ -70,8 +70,9 @@ impl<P: Clone> Kernel<P> {
         };
         self.check_memory(&self.table.get(key).control.plan)?;
         let control = self.table.block(key, block);
-        let (phase, stays) =
-            (control.phase, control.called || control.lane == Lane::Heavy || self.is_brief(key, block));
+        // What is gated has waited for its gate, if for anything.
+        let has_called = control.called && !self.table.get(key).control.plan.blocks[block.as_usize()].gated;
+        let (phase, stays) = (control.phase, has_called || control.lane == Lane::Heavy || self.is_brief(key, block));
         if stays || !matches!(phase, Phase::Running | Phase::Yielding) {
             return Err(Rejected::Illegal { run, block, phase: phase.as_str(), event: "moved" });
         }
@@ -83,7 +84,7 @@ impl<P: Clone> Kernel<P> {
         self.release_slot(key, block);
         self.give_place_back(key, block);
         let control = self.table.block_mut(key, block);
-        (control.lane, control.again, control.used) = (Lane::Heavy, true, Span(0));
+        (control.lane, control.again, control.called, control.used) = (Lane::Heavy, true, false, Span(0));
         self.table.get_mut(key).control.lane = Lane::Heavy;
         self.enqueue(key, block);
         self.settle(key);

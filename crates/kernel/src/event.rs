@@ -45,7 +45,7 @@ pub enum Event<P> {
         attempt: Attempt,
     },
     /// A light attempt belongs in the heavy lane: it gave its slot back and dropped what it had done, if anything, and is
-    /// to be dispatched again there. Only what has made no calls can begin again.
+    /// to be dispatched again there. Only what has made no calls can begin again; what is gated has only waited for its gate.
     Moved {
         /// The run.
         run: RunId,

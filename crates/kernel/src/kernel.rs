@@ -177,6 +177,18 @@ impl<P: Clone> Kernel<P> {
         run.is_some_and(|run| run.admission == Admission::Admitted && !run.control.state.is_terminal())
     }
 
+    /// Who holds heavy memory, and how many bytes.
+    pub fn heavy_holds(&self) -> impl Iterator<Item = (RunId, u64)> {
+        let holds = self.memory.holds().filter(|(_, hold)| hold.reserved > 0);
+        holds.map(|(run, hold)| (RunId::from_u128(*run), hold.reserved))
+    }
+
+    /// The heavy memory there is, in bytes.
+    #[must_use]
+    pub const fn heavy_memory_budget(&self) -> u64 {
+        self.memory.budget()
+    }
+
     /// Hands over the control block of an ended run, which then is unknown. `None` if it is unknown or live.
     pub fn forget(&mut self, run: RunId) -> Option<WorkflowControlBlock<P>> {
         let key = self.table.find(run)?;

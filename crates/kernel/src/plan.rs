@@ -38,6 +38,9 @@ pub struct PlanBlock {
     pub brief: bool,
     /// Lane it asks for; a promoted run uses the heavy lane for all its further blocks that are not brief.
     pub lane: Lane,
+    /// Whether it may have to wait before it begins, for something that may itself need memory: it is dispatched light at first,
+    /// and moved to the heavy lane when nothing keeps it any more, so that it holds no memory while it waits.
+    pub gated: bool,
     /// Blocks that must be COMPLETED or SKIPPED before it starts.
     pub dependencies: Vec<BlockIndex>,
     /// Limit for one attempt, from its dispatch, waiting included.
@@ -117,6 +120,7 @@ pub(crate) mod tests {
             trigger: false,
             brief: false,
             lane: Lane::Light,
+            gated: false,
             dependencies: dependencies.iter().copied().map(BlockIndex).collect(),
             timeout: None,
             retry: Retry::NEVER,

@@ -149,12 +149,13 @@ impl<P: Clone> Kernel<P> {
         self.table.get(key).control.plan.blocks[block.as_usize()].brief
     }
 
-    /// Where the attempt under way is, or the next one will be. What is brief is light, whatever its plan says.
+    /// Where the attempt under way is, or the next one will begin. What is brief is light, whatever its plan says, and so is what
+    /// is gated.
     pub(crate) fn lane_of(&self, key: Key, block: BlockIndex) -> Lane {
         let run = self.table.get(key);
         let plan = &run.control.plan.blocks[block.as_usize()];
         let control = &run.control.blocks[block.as_usize()];
-        match (control.phase.is_under_way(), plan.brief, run.promoted) {
+        match (control.phase.is_under_way(), plan.brief || plan.gated, run.promoted) {
             (true, _, _) => control.lane,
             (false, true, _) => Lane::Light,
             (false, false, true) => Lane::Heavy,

@@ -1,14 +1,18 @@
 //! Runs that wait for each other in a ring, found at the moment at which the ring would close.
 //!
 //! A run waits for another whose output a block wants (`children.rs`) or which it depends on (`dependencies.rs`); and one that
-//! its workflow's `concurrency` keeps out waits for any of those that it lets in. What waits for something else (a server, a
-//! message, a lock with its time to live, a retry) may go on at any time.
+//! its workflow's `concurrency` keeps out waits for any of those that it lets in; and one that needs a process waits for
+//! memory, which others hold until they end. What waits for something else (a server, a message, a lock with its time to live,
+//! a retry) may go on at any time. A run that has not come to its first heavy block yet is not seen to wait for memory.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use runlet_kernel::{BlockedOn, PlanBlock};
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
+use runlet_proto::state::Lane;
+use runlet_workflow::definition::Block;
 
 use crate::core::Core;
 use crate::registry::Program;
@@ -20,6 +24,8 @@ enum Wait {
     Run(RunId),
     /// A run of this workflow ends, so that there is a place for another.
     Place(Arc<str>),
+    /// Runs end that hold memory, so that there are so many bytes of it.
+    Memory(u64),
 }
 
 /// Who waits for what, as far as it has been looked at.
@@ -27,11 +33,38 @@ enum Wait {
 struct Waits {
     of: HashMap<RunId, Vec<Wait>>,
     holders: HashMap<Arc<str>, Vec<RunId>>,
+    /// Who holds memory, and how much; nobody, if nobody waits for it.
+    memory: Vec<(RunId, u64)>,
 }
 
 impl Core {
     /// Whether a run may wait for the next one of a program, which is to begin.
     pub(crate) fn check_for_deadlock(&self, run: RunId, program: &Program) -> Result<(), Failure> {
+        self.check_for_place(run, program)?;
+        self.check_for_memory(run, program)
+    }
+
+    fn check_for_memory(&self, run: RunId, program: &Program) -> Result<(), Failure> {
+        let blocks = program.plan.blocks.iter().zip(&program.definition.blocks);
+        let needs_some = |(planned, read): (&PlanBlock, &Block)| planned.lane == Lane::Heavy && read.when.is_none();
+        let (bytes, budget) = (program.plan.heavy_memory_bytes, self.kernel.heavy_memory_budget());
+        let held: u64 = self.kernel.heavy_holds().map(|(_, bytes)| bytes).sum();
+        let is_free = budget.saturating_sub(held) >= bytes;
+        if is_free || !blocks.into_iter().any(needs_some) {
+            return Ok(());
+        }
+        let Some(ring) = self.ring(run, Wait::Memory(bytes)) else { return Ok(()) };
+        let message = format!(
+            "deadlock: {ring} would hold the memory, {} MiB, that the process of the next run of `{}` needs",
+            bytes.div_ceil(1 << 20),
+            program.plan.workflow
+        );
+        Err(Failure::workflow("deadlock", message).with_help(
+            "allow heavy runs more (--heavy-memory), let this one need less (\"limits\": {\"memory\": …}), or let the block not wait for its run (\"wait\": false)",
+        ))
+    }
+
+    fn check_for_place(&self, run: RunId, program: &Program) -> Result<(), Failure> {
         let Some(most) = program.plan.concurrency else { return Ok(()) };
         if !self.is_waited_for(run) {
             return Ok(());
@@ -79,6 +112,11 @@ impl Core {
                     Wait::Place(workflow) => waits.holders.get(workflow).is_none_or(|holders| {
                         holders.is_empty() || holders.iter().any(|holder| !waits.of.contains_key(holder))
                     }),
+                    Wait::Memory(bytes) => {
+                        let stuck = waits.memory.iter().filter(|(holder, _)| waits.of.contains_key(holder));
+                        let stuck: u64 = stuck.map(|(_, bytes)| bytes).sum();
+                        self.kernel.heavy_memory_budget().saturating_sub(stuck) >= *bytes
+                    }
                 })
             };
             let ending: Vec<RunId> =
@@ -112,8 +150,15 @@ impl Core {
             if !self.kernel.is_admitted(next) {
                 of.push(Wait::Place(Arc::clone(&control_block.plan.workflow)));
             }
+            if let Some(BlockedOn::Memory(bytes)) = control_block.blocked_on(self.clock.now()) {
+                of.push(Wait::Memory(bytes));
+            }
             for wait in &of {
                 match wait {
+                    Wait::Memory(_) => {
+                        waits.memory = self.kernel.heavy_holds().collect();
+                        open.extend(waits.memory.iter().map(|(holder, _)| *holder));
+                    }
                     Wait::Run(other) => open.push(*other),
                     Wait::Place(workflow) => {
                         let holders =
@@ -142,6 +187,10 @@ impl Core {
             let next = waits.of.get(&last).into_iter().flatten().find_map(|wait| match wait {
                 Wait::Run(other) => Some(*other).filter(stuck),
                 Wait::Place(workflow) => waits.holders.get(workflow)?.iter().copied().find(stuck),
+                Wait::Memory(_) => {
+                    let mut others = waits.memory.iter().map(|(holder, _)| *holder).filter(|holder| *holder != last);
+                    others.find(stuck)
+                }
             });
             match next {
                 Some(next) if !path.contains(&next) => path.push(next),

@@ -1,8 +1,8 @@
 //! Performs what the kernel asks for: one function per action.
 
-use runlet_kernel::{Action, Observation, WorkflowControlBlock};
+use runlet_kernel::{Action, Event, Observation, WorkflowControlBlock};
 use runlet_proto::control::{LogLine, Reply, RunEnd, RunEvent, RunEventKind};
-use runlet_proto::failure::FailureClass;
+use runlet_proto::failure::{Failure, FailureClass};
 use runlet_proto::hook::{HookAnswer, HookFailure, HttpReply};
 use runlet_proto::ids::{BlockIndex, RunId};
 use runlet_proto::state::{Lane, RunState};
@@ -22,7 +22,9 @@ impl Core {
         match action {
             Action::Dispatch { run, block, attempt, lane } => {
                 let attempt = AttemptId { run, block, attempt };
-                if !self.waits_for_workflow(attempt, 0) {
+                // What is gated is in the heavy lane only once nothing keeps it any more.
+                let is_kept = lane == Lane::Light || !self.is_gated(attempt);
+                if !(is_kept && self.waits_for_workflow(attempt, 0)) {
                     self.begin_now(attempt, lane);
                 }
             }
@@ -51,12 +53,25 @@ impl Core {
         }
     }
 
-    /// Begins an attempt that nothing keeps from it.
+    /// Begins an attempt that nothing keeps from it; a heavy one that was dispatched light, to wait without memory, when it
+    /// has that.
     pub(crate) fn begin_now(&mut self, attempt: AttemptId, lane: Lane) {
         match lane {
+            Lane::Light if self.is_gated(attempt) => {
+                let AttemptId { run, block, attempt: number } = attempt;
+                if let Err(rejected) = self.tell(Event::Moved { run, block, attempt: number }) {
+                    self.finish(attempt, Err(Failure::workflow("internal", rejected.to_string())));
+                }
+            }
             Lane::Light => self.begin(attempt),
             Lane::Heavy => self.begin_heavy(attempt),
         }
+    }
+
+    /// Whether an attempt is heavy, and dispatched light until the workflows it depends on have completed.
+    fn is_gated(&self, attempt: AttemptId) -> bool {
+        let planned = self.runs.get(&attempt.run).map(|record| &record.program.plan.blocks);
+        planned.and_then(|blocks| blocks.get(attempt.block.as_usize())).is_some_and(|block| block.gated)
     }
 
     fn preempt(&mut self, attempt: AttemptId, keep: bool) {
@@ -210,10 +225,7 @@ impl Core {
                 let gone = record.waiters.iter().position(|waiter| waiter.request == request);
                 let gone = gone.map(|at| record.waiters.remove(at));
                 if record.waiters.is_empty() && gone.is_some_and(|waiter| waiter.stop_on_disconnect) {
-                    self.report(runlet_kernel::Event::Stop {
-                        run,
-                        reason: "nobody waits for its reply any more".into(),
-                    });
+                    self.report(Event::Stop { run, reason: "nobody waits for its reply any more".into() });
                 }
                 self.goes_on_alone(run);
             }

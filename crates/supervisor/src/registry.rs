@@ -12,7 +12,7 @@ use runlet_proto::state::Lane;
 use runlet_workflow::block::hook::{Hook, Respond as HookRespond};
 use runlet_workflow::definition::Isolation;
 use runlet_workflow::limits::EXEC_TIMEOUT_DEFAULT;
-use runlet_workflow::{Block, BlockConfig, Definition, definition};
+use runlet_workflow::{BlockConfig, Definition, definition};
 
 use crate::limits::HEAVY_RUN_MEMORY_BYTES_DEFAULT;
 
@@ -137,13 +137,14 @@ impl Program {
             concurrency: definition.concurrency,
             timeout: definition.timeout.map(span),
             heavy_memory_bytes: definition.limits.memory_bytes.unwrap_or(HEAVY_RUN_MEMORY_BYTES_DEFAULT),
-            blocks: definition.blocks.iter().map(|block| plan_block(block, definition.isolation)).collect(),
+            blocks: (0..definition.blocks.len()).map(|index| plan_block(&definition, index)).collect(),
         };
         Self { source: Arc::new(source), definition: Arc::new(definition), plan: Arc::new(plan) }
     }
 }
 
-fn plan_block(block: &Block, isolation: Isolation) -> PlanBlock {
+fn plan_block(definition: &Definition, index: usize) -> PlanBlock {
+    let (block, isolation) = (&definition.blocks[index], definition.isolation);
     // A request is only handed on, and a reply without templates only put together: there is nothing to isolate.
     let harmless = match &block.config {
         BlockConfig::Hook(_) => true,
@@ -164,6 +165,7 @@ fn plan_block(block: &Block, isolation: Isolation) -> PlanBlock {
         trigger: matches!(block.config, BlockConfig::Hook(_)),
         brief: Execution::starts_brief(block) && !heavy,
         lane: if heavy { Lane::Heavy } else { Lane::Light },
+        gated: heavy && definition.gates(index).next().is_some(),
         dependencies: block
             .dependencies
             .iter()

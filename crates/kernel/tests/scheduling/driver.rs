@@ -167,6 +167,7 @@ pub(crate) fn block(id: &str, dependencies: &[u16]) -> PlanBlock {
         trigger: false,
         brief: false,
         lane: Lane::Light,
+        gated: false,
         dependencies: dependencies.iter().copied().map(BlockIndex).collect(),
         timeout: None,
         retry: Retry::NEVER,

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use runlet_kernel::{Event, Plan, Rejected, Span};
+use runlet_kernel::{Event, Plan, PlanBlock, Rejected, Span};
 use runlet_proto::ids::{Attempt, BlockIndex, RunId};
 use runlet_proto::state::{Lane, RunState};
 
-use crate::driver::{Did, Driver, one};
+use crate::driver::{Did, Driver, heavy, one, plan};
 
 fn moved(driver: &mut Driver, run: RunId, block: u16) -> Result<(), Rejected> {
     let attempt = driver.kernel.run(run).expect("it lives").blocks[usize::from(block)].attempt;
@@ -66,4 +66,31 @@ fn what_has_called_and_what_never_fits_stays_where_it_is() {
     assert!(matches!(moved(&mut driver, huge, 0), Err(Rejected::OverMemoryBudget { .. })));
     driver.complete(huge, 0);
     assert_eq!(driver.did(), [Did::Ended(huge, RunState::Completed)]);
+}
+
+#[test]
+fn a_gated_attempt_waits_without_memory_and_is_moved_to_it() {
+    let mut driver = Driver::new(1);
+    let gated = PlanBlock { gated: true, ..heavy("a", &[]) };
+    let plan = |name: &str, block: PlanBlock| Arc::new(Plan { heavy_memory_bytes: 60, ..plan(name, vec![block]) });
+    let waits = driver.submit(&plan("waits", gated));
+    assert_eq!(driver.did(), [Did::Dispatch(waits, 0)]);
+    let lane = |driver: &Driver| driver.kernel.run(waits).expect("it lives").blocks[0].lane();
+    assert_eq!((lane(&driver), driver.kernel.counts().heavy_memory_used), (Lane::Light, 0));
+    driver.wait(waits, 0);
+    let awaited = driver.submit(&plan("awaited", heavy("a", &[])));
+    assert_eq!(driver.did(), [Did::Dispatch(awaited, 0)]);
+    driver.wake(waits, 0);
+    driver.wait(awaited, 0);
+    assert_eq!(driver.did(), [Did::Continue(waits, 0)]);
+    moved(&mut driver, waits, 0).expect("it has only waited for its gate");
+    assert_eq!(driver.did(), [], "there is no memory for both");
+    driver.wake(awaited, 0);
+    driver.complete(awaited, 0);
+    let after = [Did::Continue(awaited, 0), Did::Ended(awaited, RunState::Completed), Did::Dispatch(waits, 0)];
+    assert_eq!(driver.did(), after);
+    assert_eq!(lane(&driver), Lane::Heavy);
+    assert!(moved(&mut driver, waits, 0).is_err(), "it is there already");
+    driver.complete(waits, 0);
+    assert_eq!(driver.did(), [Did::Ended(waits, RunState::Completed)]);
 }

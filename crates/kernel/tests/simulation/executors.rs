@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use runlet_kernel::{Action, Kernel, Plan, Restored};
+use runlet_kernel::{Action, Kernel, Plan, PlanBlock, Restored};
 use runlet_proto::ids::{Attempt, BlockIndex, RunId};
 use runlet_proto::state::{BlockStatus, Lane, RunState};
 
@@ -28,6 +28,8 @@ pub(crate) struct Executor {
     pub(crate) doing: Doing,
     pub(crate) lane: Lane,
     pub(crate) brief: bool,
+    /// What it waited for kept it from beginning, so that it can begin elsewhere.
+    pub(crate) gated: bool,
     /// It was asked for its slot.
     pub(crate) asked: bool,
     /// It is, or will be, held half-done without a slot.
@@ -210,11 +212,12 @@ impl Executors {
             return;
         }
         assert!(attempt > last, "{who:?} after {last:?}");
-        let brief = known.plan.blocks[block.as_usize()].brief;
+        let PlanBlock { brief, gated, .. } = known.plan.blocks[block.as_usize()];
+        assert!(!gated || lane == Lane::Light, "{who:?} holds memory before its gate");
         let (limit, workflow) = (known.plan.concurrency, Arc::clone(&known.plan.workflow));
         let doing = Doing::Running;
         let (asked, kept, drops, called, hangs, moves, answered) = (false, false, false, false, false, false, false);
-        let executor = Executor { doing, lane, brief, asked, kept, drops, called, hangs, moves, answered };
+        let executor = Executor { doing, lane, brief, gated, asked, kept, drops, called, hangs, moves, answered };
         assert!(self.attempts.insert(who, executor).is_none(), "{who:?} was dispatched twice");
         let under_way =
             |known: &&KnownRun| known.dispatched && known.ended.is_none() && known.plan.workflow == workflow;

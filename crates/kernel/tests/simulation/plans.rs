@@ -61,6 +61,7 @@ fn block(rng: &mut Rng, at: u16, chain: bool) -> PlanBlock {
         trigger,
         brief: rng.percent(30),
         lane: if rng.percent(35) { Lane::Heavy } else { Lane::Light },
+        gated: rng.percent(20),
         dependencies,
         timeout: rng.percent(25).then(|| Span(rng.between(10, 300))),
         retry: if rng.percent(50) { retry(rng) } else { Retry::NEVER },

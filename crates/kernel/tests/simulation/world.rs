@@ -309,11 +309,11 @@ impl World {
             (Doing::GivenUpRunning, Lane::Light) => self.executors.remove(who),
             (Doing::GivenUp, _) => {}
             (Doing::Running, Lane::Light) if taken.is_ok() => {
-                assert!(!executor.called && !executor.brief, "{who:?} cannot begin again");
-                (executor.doing, executor.lane) = (Doing::Queued, Lane::Heavy);
+                assert!((!executor.called || executor.gated) && !executor.brief, "{who:?} cannot begin again");
+                (executor.doing, executor.lane, executor.called) = (Doing::Queued, Lane::Heavy, false);
                 (executor.asked, executor.kept, executor.drops, executor.moves) = (false, false, true, true);
             }
-            (Doing::Running, Lane::Light) if !executor.called && !executor.brief => {
+            (Doing::Running, Lane::Light) if (!executor.called || executor.gated) && !executor.brief => {
                 assert!(matches!(taken, Err(Rejected::OverMemoryBudget { .. })), "{taken:?}");
             }
             (Doing::Running | Doing::Waiting | Doing::Queued, _) => assert!(taken.is_err(), "{who:?} was moved"),
