@@ -145,4 +145,14 @@ fn who_waits_for_a_workflow_leaves_it_the_memory_for_its_process() {
         assert_eq!(inspect(&installation, run)["lane"], "heavy");
     }
     assert_eq!(runs_of(&installation, "rates"), 1);
+    // One that has the memory already cannot.
+    let blocks = json!([
+        { "id": "first", "type": "transform", "parameter": { "jq": "1" } },
+        { "id": "then", "type": "transform", "dependencies": ["first", "workflow:prices"], "parameter": { "jq": "2" } },
+    ]);
+    installation.deploy("prices", &json!([{ "type": "transform", "parameter": { "jq": "42" } }]));
+    installation.deploy("late", &blocks);
+    let failed = installation.cli(&["run", "late"]);
+    failed.expect_code(code::FAILED, "the workflow would have no memory");
+    assert!(failed.stderr.contains("deadlock: `late`") && failed.stderr.contains("`prices`"), "{failed:?}");
 }

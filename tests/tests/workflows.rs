@@ -241,7 +241,8 @@ fn of_runs_that_hold_all_memory_and_wait_for_children_the_last_is_told_so_and_th
     let program = json!({ "id": "program", "type": "transform", "parameter": { "jq": "1" } });
     let fetch = json!({ "id": "page", "type": "fetch", "parameter": { "url": upstream.url() } });
     let child = json!({ "id": "child", "type": "workflow", "parameter": { "name": "inner" } });
-    installation.deploy("inner", &json!([program]));
+    // It comes to its heavy block when the memory may all be taken.
+    installation.deploy("inner", &json!([fetch, program]));
     installation.deploy("outer", &json!([program, fetch, child]));
     let runs = [installation.run_detached("outer"), installation.run_detached("outer")];
     upstream.wait_asked(2);

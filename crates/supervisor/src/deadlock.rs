@@ -2,19 +2,20 @@
 //!
 //! A run waits for another whose output a block wants (`children.rs`) or which it depends on (`dependencies.rs`); and one that
 //! its workflow's `concurrency` keeps out waits for any of those that it lets in; and one that needs a process waits for
-//! memory, which others hold until they end. What waits for something else (a server, a message, a lock with its time to live,
-//! a retry) may go on at any time. A run that has not come to its first heavy block yet is not seen to wait for memory.
+//! memory, which others hold until they end. A run is taken to wait for memory as soon as it lives, if a heavy block of it is to
+//! come: otherwise all memory could be given to runs whose children have not come to their heavy blocks yet (Dijkstra's
+//! banker). What waits for something else (a server, a message, a lock with its time to live, a retry) may go on at any time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use runlet_kernel::{BlockedOn, PlanBlock};
+use runlet_kernel::{BlockControlObject, PlanBlock, WorkflowControlBlock};
 use runlet_proto::failure::Failure;
 use runlet_proto::ids::RunId;
-use runlet_proto::state::Lane;
+use runlet_proto::state::{BlockStatus, Lane};
 use runlet_workflow::definition::Block;
 
-use crate::core::Core;
+use crate::core::{Core, Payload};
 use crate::registry::Program;
 
 /// What has to happen before a run goes on.
@@ -44,13 +45,13 @@ impl Core {
         self.check_for_memory(run, program)
     }
 
-    fn check_for_memory(&self, run: RunId, program: &Program) -> Result<(), Failure> {
-        let blocks = program.plan.blocks.iter().zip(&program.definition.blocks);
-        let needs_some = |(planned, read): (&PlanBlock, &Block)| planned.lane == Lane::Heavy && read.when.is_none();
+    /// The same for the memory that run needs.
+    pub(crate) fn check_for_memory(&self, run: RunId, program: &Program) -> Result<(), Failure> {
         let (bytes, budget) = (program.plan.heavy_memory_bytes, self.kernel.heavy_memory_budget());
         let held: u64 = self.kernel.heavy_holds().map(|(_, bytes)| bytes).sum();
         let is_free = budget.saturating_sub(held) >= bytes;
-        if is_free || !blocks.into_iter().any(needs_some) {
+        let mut blocks = program.plan.blocks.iter().zip(&program.definition.blocks);
+        if is_free || !blocks.any(|(planned, read)| needs_memory(planned, read)) || !self.may_close_ring(run) {
             return Ok(());
         }
         let Some(ring) = self.ring(run, Wait::Memory(bytes)) else { return Ok(()) };
@@ -66,7 +67,7 @@ impl Core {
 
     fn check_for_place(&self, run: RunId, program: &Program) -> Result<(), Failure> {
         let Some(most) = program.plan.concurrency else { return Ok(()) };
-        if !self.is_waited_for(run) {
+        if !self.may_close_ring(run) {
             return Ok(());
         }
         let workflow = &program.plan.workflow;
@@ -84,7 +85,7 @@ impl Core {
 
     /// Whether a run may wait until another ends.
     pub(crate) fn check_for_ring(&self, run: RunId, other: RunId) -> Result<(), Failure> {
-        if run != other && !self.is_waited_for(run) {
+        if run != other && !self.may_close_ring(run) {
             return Ok(());
         }
         let Some(ring) = self.ring(run, Wait::Run(other)) else { return Ok(()) };
@@ -93,11 +94,12 @@ impl Core {
             .with_help("take one of the dependencies away, so that one of them begins first"))
     }
 
-    /// Whether another run may wait for this one: without that no ring goes through it, however many live.
-    fn is_waited_for(&self, run: RunId) -> bool {
+    /// Whether another run may wait for this one, or for what it holds: without that no ring goes through it, however many live.
+    fn may_close_ring(&self, run: RunId) -> bool {
         let has_place = |run: RunId| self.kernel.run(run).is_some_and(|run| run.plan.concurrency.is_some());
         self.children.contains_key(&run)
             || has_place(run)
+            || self.kernel.heavy_holds().any(|(holder, _)| holder == run)
             || self.gates.runs_waited_for().any(|(_, awaited)| awaited == run)
     }
 
@@ -150,8 +152,8 @@ impl Core {
             if !self.kernel.is_admitted(next) {
                 of.push(Wait::Place(Arc::clone(&control_block.plan.workflow)));
             }
-            if let Some(BlockedOn::Memory(bytes)) = control_block.blocked_on(self.clock.now()) {
-                of.push(Wait::Memory(bytes));
+            if self.is_to_need_memory(control_block) {
+                of.push(Wait::Memory(control_block.plan.heavy_memory_bytes));
             }
             for wait in &of {
                 match wait {
@@ -170,6 +172,17 @@ impl Core {
             waits.of.insert(next, of);
         }
         waits
+    }
+
+    /// Whether a run that holds no memory has a heavy block to come.
+    fn is_to_need_memory(&self, run: &WorkflowControlBlock<Payload>) -> bool {
+        let Some(record) = self.runs.get(&run.id) else { return false };
+        let mut blocks = run.blocks.iter().zip(&run.plan.blocks).zip(&record.program.definition.blocks);
+        let is_to_come = |control: &BlockControlObject<Payload>| {
+            matches!(control.status, BlockStatus::Pending | BlockStatus::Running)
+        };
+        blocks.any(|((control, planned), read)| is_to_come(control) && needs_memory(planned, read))
+            && !self.kernel.heavy_holds().any(|(holder, _)| holder == run.id)
     }
 
     /// The runs of a workflow that its `concurrency` counts.
@@ -200,4 +213,9 @@ impl Core {
         let name = |run: &RunId| self.kernel.run(*run).map_or_else(String::new, |run| run.plan.workflow.to_string());
         path.iter().map(|run| format!("`{}` ({run})", name(run))).collect::<Vec<_>>().join(" → ")
     }
+}
+
+/// Whether a block will be executed by a process, whatever becomes of others.
+fn needs_memory(planned: &PlanBlock, read: &Block) -> bool {
+    planned.lane == Lane::Heavy && read.when.is_none()
 }

@@ -122,6 +122,7 @@ impl Core {
 
     fn start_dependency(&mut self, run: RunId, workflow: &str) -> Result<RunId, Failure> {
         let program = self.program_to_begin(workflow)?;
+        self.check_for_memory(run, &program)?;
         let inherited = self.kernel.run(run).map(|run| run.priority).max(Some(program.plan.priority));
         let mut record = RunRecord::new(program);
         record.writing = writing_of(record.program.definition.durability, false);
