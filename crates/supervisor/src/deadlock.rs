@@ -4,7 +4,7 @@
 //! its workflow's `concurrency` keeps out waits for any of those that it lets in; and one that needs a process waits for
 //! memory, which others hold until they end. A run is taken to wait for memory as soon as it lives, if a heavy block of it is to
 //! come: otherwise all memory could be given to runs whose children have not come to their heavy blocks yet (Dijkstra's
-//! banker). What waits for something else (a server, a message, a lock with its time to live, a retry) may go on at any time.
+//! banker). That a run may come to hold memory itself while it waits, in a branch beside, is not seen. What waits for something else (a server, a message, a lock with its time to live, a retry) may go on at any time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl Core {
         let Some(ring) = self.ring(run, Wait::Run(other)) else { return Ok(()) };
         let message = format!("deadlock: {ring} wait for each other");
         Err(Failure::workflow("deadlock", message)
-            .with_help("take one of the dependencies away, so that one of them begins first"))
+            .with_help("take one of the dependencies away, so that one of them begins first; if they wait for memory, allow heavy runs more (--heavy-memory)"))
     }
 
     /// Whether another run may wait for this one, or for what it holds: without that no ring goes through it, however many live.

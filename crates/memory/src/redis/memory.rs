@@ -25,7 +25,7 @@ use crate::{check, failure, value};
 /// Asks for the value of a key.
 pub(super) fn get_command(namespace: &str, key: &str) -> Cmd {
     let mut command = redis::cmd("GET");
-    command.arg(format!("runlet:{{m:{namespace}}}:v:{key}"));
+    command.arg(format!("{}:v:{key}", prefix(namespace)));
     command
 }
 

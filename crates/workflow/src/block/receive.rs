@@ -45,7 +45,11 @@ pub(crate) static KIND: Kind = Kind {
             "How long a message is waited for. Default: as long as the block may take.",
             Shape::Duration,
         ),
-        Field::new("default", "The output when none came in time. Without it, the block fails.", Shape::Any),
+        Field::new(
+            "default",
+            "The output when none came within `timeout`, which must be there. Without it, the block fails.",
+            Shape::Any,
+        ),
         Field::new(
             "acknowledge",
             "When the message is done with: with this block, or with the run, which gives it back if it fails. Default: block.",
